@@ -1,0 +1,103 @@
+"""State-space duality (Mamba-2): a scan with one decay per head, evaluated as matrix products over chunks.
+
+Source of the algorithm: Dao & Gu 2024, "Transformers are SSMs" (arXiv 2405.21060), section 6, and its page-long
+``ssd_minimal`` in ``state-spaces/mamba``. Shapes follow that repository's ``mamba_chunk_scan_combined``.
+"""
+
+import torch
+
+from .errors import StyleMambaError
+
+
+def ssd_ref(
+    x: torch.Tensor, dt: torch.Tensor, A: torch.Tensor, B: torch.Tensor, C: torch.Tensor, D: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The definition, step by step: ``h_t = exp(dt_t A) h_(t-1) + dt_t B_t x_t`` and ``y_t = C_t h_t + D x_t``.
+
+    Slow; `ssd_scan` computes the same and is tested against this. Shapes as there.
+    """
+    heads = x.shape[2]
+    B, C = (m.repeat_interleave(heads // m.shape[2], dim=2) for m in (B, C))
+    state, out = x.new_zeros(x.shape[0], heads, B.shape[3], x.shape[3]), []
+    for x_t, dt_t, B_t, C_t in zip(x.unbind(1), dt.unbind(1), B.unbind(1), C.unbind(1)):
+        decay = torch.exp(dt_t * A)[..., None, None]
+        state = decay * state + (dt_t[..., None] * B_t)[..., :, None] * x_t[..., None, :]
+        out.append((C_t[..., None, :] @ state).squeeze(-2))
+    y = torch.stack(out, 1)
+    return y if D is None else y + D[:, None] * x
+
+
+def ssd_scan(
+    x: torch.Tensor,
+    dt: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor | None = None,
+    chunk_size: int = 64,
+) -> torch.Tensor:
+    """Mamba-2's scan in plain PyTorch, linear in the length, for any device.
+
+    Args:
+        x: (batch, length, heads, head_dim), the sequence.
+        dt: (batch, length, heads), the step size, already positive (after softplus).
+        A: (heads,), negative: the decay rate of each head.
+        B, C: (batch, length, groups, d_state), input and output maps; ``groups`` divides ``heads``.
+        D: (heads,) or None, the skip connection.
+        chunk_size: steps that are evaluated as one matrix product. It changes the speed, not the result.
+
+    Returns:
+        (batch, length, heads, head_dim), of ``x``'s dtype. Half precision is computed in float32.
+
+    Raises:
+        StyleMambaError: when the shapes do not fit each other.
+    """
+    batch, length, heads, head_dim = x.shape
+    groups, d_state = B.shape[2:]
+    if dt.shape != (batch, length, heads) or A.shape != (heads,) or B.shape != C.shape or B.shape[:2] != (batch, length) or heads % groups:
+        raise StyleMambaError(
+            f"ssd_scan: the shapes x {tuple(x.shape)}, dt {tuple(dt.shape)}, A {tuple(A.shape)}, B {tuple(B.shape)} and C {tuple(C.shape)} "
+            "do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,) and twice (batch, length, groups, d_state)."
+        )
+    dtype = x.dtype
+    if dtype in (torch.float16, torch.bfloat16):
+        x, dt, A, B, C = (t.float() for t in (x, dt, A, B, C))
+    with torch.autocast(x.device.type, enabled=False):
+        y = _chunked(x, dt, A, B, C, min(chunk_size, length))
+    if D is not None:
+        y = y + D[:, None] * x
+    return y.to(dtype)
+
+
+def _chunked(x, dt, A, B, C, chunk):
+    batch, length, heads, head_dim = x.shape
+    groups, d_state = B.shape[2:]
+    chunks = -(-length // chunk)
+    if pad := chunks * chunk - length:  # zero steps at the end: they neither decay nor add
+        x, dt, B, C = (torch.nn.functional.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x, dt, B, C))
+
+    # Everything below is (batch, chunks, groups, heads per group, ...), so that B and C broadcast over their group's heads.
+    def split(t):
+        return t.view(batch, chunks, chunk, groups, heads // groups, -1).permute(0, 1, 3, 4, 2, 5)
+
+    xdt = split(x * dt[..., None])
+    B = B.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
+    C = C.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
+    log_decay = split((dt * A)[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads, chunk), <= 0, falling
+
+    # Inside a chunk: an attention-like product whose mask is the decay from step j to step i.
+    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
+    mask = torch.exp((log_decay[..., :, None] - log_decay[..., None, :]).masked_fill(~causal, -torch.inf))
+    y = ((C @ B.transpose(-1, -2)) * mask) @ xdt
+
+    if chunks > 1:
+        # What each chunk leaves behind, and the state that arrives at each chunk's first step.
+        left = B.transpose(-1, -2) @ (xdt * torch.exp(log_decay[..., -1:] - log_decay)[..., None])
+        total = torch.exp(log_decay[..., -1])[..., None, None].unbind(1)
+        state, arriving = torch.zeros_like(left[:, 0]), []
+        for added, decay in zip(left.unbind(1), total):
+            arriving.append(state)
+            state = decay * state + added
+        y = y + (C @ torch.stack(arriving, 1)) * torch.exp(log_decay)[..., None]
+
+    return y.permute(0, 1, 4, 2, 3, 5).reshape(batch, chunks * chunk, heads, head_dim)[:, :length]
