@@ -1,0 +1,120 @@
+"""The style fusion module: adaptive layer norm and Mamba, from a latent and a style embedding to a stylised latent."""
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from einops import rearrange
+from torch import nn
+
+from .errors import StyleMambaError
+from .mixer import Mamba2D
+
+PHASE_PERIOD = 8  # tokens
+
+
+class FusionBlock(nn.Module):
+    """AdaLN -> Mamba -> AdaLN -> MLP with residual gates, as in DiT (arXiv 2212.09748); the gates are zero at initialisation."""
+
+    def __init__(self, hidden_size: int, mlp_ratio: float, **mixer):
+        super().__init__()
+        self.modulation = nn.Linear(hidden_size, 6 * hidden_size)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.mixer = Mamba2D(hidden_size, **mixer)
+        inner = int(hidden_size * mlp_ratio)
+        self.mlp = nn.Sequential(nn.Linear(hidden_size, inner), nn.GELU(approximate="tanh"), nn.Linear(inner, hidden_size))
+
+    def forward(self, tokens: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None, None].chunk(6, -1)
+        tokens = tokens + gate1 * self.mixer(adaln(tokens, shift1, scale1))
+        return tokens + gate2 * self.mlp(adaln(tokens, shift2, scale2))
+
+
+def adaln(tokens: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Layer norm over the last dimension without weights of its own; shift and scale come from the style."""
+    return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6), 1 + scale)
+
+
+class StyleMambaFusion(ModelMixin, ConfigMixin):
+    """Adds a style to a latent: ``fusion(latents, style) = latents + what the blocks add``.
+
+    Method: StyleMamba (arXiv 2405.05027), "style fusion module". The paper does not state block count, widths or scan order: those
+    are this project's. An untrained fusion returns its input exactly.
+
+    Args:
+        latent_channels: channels of the VAE's latents.
+        style_dim: E, width of the style embedding (SigLIP's).
+        patch_size: latent pixels a side that make one token.
+        hidden_size: width of the tokens.
+        depth: number of blocks.
+        d_state, expand, head_dim, scan_order, ssm: the state space layer's, see `Mamba2D`.
+        mlp_ratio: width of the MLP over ``hidden_size``.
+    """
+
+    _no_split_modules = ["FusionBlock"]
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 4,
+        style_dim: int = 768,
+        patch_size: int = 2,
+        hidden_size: int = 256,
+        depth: int = 6,
+        d_state: int = 16,
+        expand: int = 1,
+        head_dim: int = 32,
+        mlp_ratio: float = 2.0,
+        scan_order: str = "cross",
+        ssm: str = "ssd",
+    ):
+        super().__init__()
+        self.embed = nn.Linear(latent_channels * patch_size**2, hidden_size)
+        # Where a token lies within a fixed tile, so that screens, tesserae and paper grain can be drawn; free of the picture's size.
+        self.phase = nn.Parameter(torch.zeros(PHASE_PERIOD, PHASE_PERIOD, hidden_size))
+        self.condition = nn.Sequential(nn.Linear(style_dim, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size), nn.SiLU())
+        self.blocks = nn.ModuleList(
+            FusionBlock(hidden_size, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm)
+            for _ in range(depth)
+        )
+        self.out_modulation = nn.Linear(hidden_size, 2 * hidden_size)
+        self.out = nn.Linear(hidden_size, latent_channels * patch_size**2)
+        for layer in (self.out_modulation, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, latents: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            latents: (B, C, h, w), scaled as the VAE's ``scaling_factor`` says; any h and w.
+            style: (B, E) unit embeddings, one style a latent, or (E,) or (1, E) for all.
+
+        Returns:
+            (B, C, h, w): the stylised latents.
+
+        Raises:
+            StyleMambaError: when channels or embedding width are not those of the config.
+        """
+        if latents.dim() != 4 or latents.shape[1] != self.config.latent_channels:
+            raise StyleMambaError(
+                f"The fusion takes latents (B, {self.config.latent_channels}, h, w) but got {tuple(latents.shape)}; use the VAE it was trained with."
+            )
+        style = style.expand(latents.shape[0], -1)
+        if style.shape[1] != self.config.style_dim:
+            raise StyleMambaError(
+                f"The fusion takes style embeddings of width {self.config.style_dim} but got {style.shape[1]}; use the SigLIP it was trained with."
+            )
+        height, width = latents.shape[2:]
+        p = self.config.patch_size
+        padded = F.pad(latents, (0, -width % p, 0, -height % p), mode="replicate") if height % p or width % p else latents
+        tokens = self.embed(rearrange(padded, "b c (h p) (w q) -> b h w (p q c)", p=p, q=p))
+        rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
+        tokens = tokens + self.phase[rows][:, columns]
+        # Unit embeddings have components of size E ** -0.5; the linear layers are initialised for size 1.
+        condition = self.condition(style.to(tokens.dtype) * self.config.style_dim**0.5)
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
+        added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
+        return latents + added[:, :, :height, :width]

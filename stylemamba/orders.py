@@ -1,0 +1,42 @@
+"""The orders in which a 2D latent is read as a sequence."""
+
+from functools import lru_cache
+
+import torch
+
+from .errors import StyleMambaError
+
+# Directions of each order; every direction scans its own share of the channels, so that all orders cost the same.
+DIRECTIONS = {"raster": 1, "bidirectional": 2, "zigzag": 2, "cross": 4}
+
+
+@lru_cache(maxsize=32)
+def scan_order(name: str, height: int, width: int, device: torch.device) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+    """The directions of an order over a ``height`` x ``width`` grid.
+
+    - ``raster``: row by row, forwards.
+    - ``bidirectional``: row by row, forwards and backwards (Vim, arXiv 2401.09417).
+    - ``zigzag``: row by row with every second row reversed, forwards and backwards: no jump at a row's end (ZigMa, arXiv 2403.13802).
+    - ``cross``: rows and columns, each forwards and backwards (VMamba, arXiv 2401.10166).
+
+    Returns:
+        For each direction a pair of index tensors (height * width,): ``tokens[:, order]`` is the sequence, and
+        ``sequence[:, inverse]`` brings it back.
+
+    Raises:
+        StyleMambaError: for an unknown name.
+    """
+    if name not in DIRECTIONS:
+        raise StyleMambaError(f"The scan order {name!r} is not known; use one of {', '.join(DIRECTIONS)}.")
+    grid = torch.arange(height * width, device=device).view(height, width)
+    if name == "raster":
+        orders = [grid]
+    elif name == "bidirectional":
+        orders = [grid, grid.flip(0, 1)]
+    elif name == "zigzag":
+        snake = grid.clone()
+        snake[1::2] = snake[1::2].flip(1)
+        orders = [snake, snake.flip(0, 1)]
+    else:
+        orders = [grid, grid.flip(0, 1), grid.T, grid.T.flip(0, 1)]
+    return tuple((order.reshape(-1), torch.argsort(order.reshape(-1))) for order in orders)

@@ -1,0 +1,102 @@
+"""The fusion: what it keeps, what it takes, what it refuses."""
+
+import pytest
+import torch
+
+from stylemamba import StyleMambaError, StyleMambaFusion
+from stylemamba.orders import DIRECTIONS, scan_order
+
+SMALL = dict(latent_channels=4, style_dim=12, hidden_size=32, depth=2, d_state=4, head_dim=8)
+
+
+def random_fusion(**config) -> StyleMambaFusion:
+    torch.manual_seed(0)
+    fusion = StyleMambaFusion(**{**SMALL, **config})
+    for parameter in fusion.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return fusion
+
+
+@pytest.mark.parametrize("ssm", ["ssd", "selective"])
+@pytest.mark.parametrize("order", list(DIRECTIONS))
+def test_untrained_fusion_returns_its_input_exactly(order, ssm):
+    latents = torch.randn(2, 4, 6, 10)
+    fusion = StyleMambaFusion(**SMALL, scan_order=order, ssm=ssm)
+    assert torch.equal(fusion(latents, torch.randn(2, 12)), latents)
+
+
+@pytest.mark.parametrize("ssm", ["ssd", "selective"])
+@pytest.mark.parametrize("order", list(DIRECTIONS))
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 9)])
+def test_any_size_keeps_its_shape(order, ssm, size):
+    latents = torch.randn(1, 4, *size)
+    out = random_fusion(scan_order=order, ssm=ssm)(latents, torch.randn(1, 12))
+    assert out.shape == latents.shape and out.isfinite().all() and not torch.equal(out, latents)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_any_number_of_latent_channels(channels):
+    fusion = random_fusion(latent_channels=channels)
+    assert fusion(torch.randn(1, channels, 8, 8), torch.randn(12)).shape == (1, channels, 8, 8)
+
+
+def test_a_batch_of_several_styles_equals_one_by_one():
+    fusion, latents, styles = random_fusion(), torch.randn(3, 4, 8, 6), torch.randn(3, 12)
+    together = fusion(latents, styles)
+    alone = torch.cat([fusion(latents[i : i + 1], styles[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_every_direction_reaches_the_whole_picture():
+    """With the cross order a change in one corner is seen in the opposite corner, either way."""
+    fusion, style = random_fusion(scan_order="cross", d_state=8), torch.randn(1, 12)
+    latents = torch.randn(1, 4, 12, 12)
+    plain = fusion(latents, style)
+    for corner, opposite in ((0, -1), (-1, 0)):
+        changed = latents.clone()
+        changed[:, :, corner, corner] += 5
+        assert (fusion(changed, style) - plain)[:, :, opposite, opposite].abs().max() > 1e-7
+
+
+def test_gradients_reach_every_parameter():
+    fusion = random_fusion()
+    fusion(torch.randn(1, 4, 8, 8), torch.randn(1, 12)).square().mean().backward()
+    assert not [name for name, p in fusion.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+
+
+def test_save_and_load_give_the_same_result(tmp_path):
+    fusion, latents, style = random_fusion(), torch.randn(1, 4, 8, 8), torch.randn(1, 12)
+    fusion.save_pretrained(tmp_path)
+    assert torch.equal(StyleMambaFusion.from_pretrained(tmp_path)(latents, style), fusion(latents, style))
+
+
+@pytest.mark.parametrize(
+    "latents, style, words",
+    [((1, 5, 8, 8), (1, 12), "latents"), ((1, 4, 8, 8), (1, 13), "width"), ((4, 8, 8), (1, 12), "latents")],
+)
+def test_alien_inputs_are_named(latents, style, words):
+    with pytest.raises(StyleMambaError, match=words):
+        random_fusion()(torch.randn(latents), torch.randn(style))
+
+
+def test_unknown_order_and_form_are_named():
+    with pytest.raises(StyleMambaError, match="spiral"):
+        StyleMambaFusion(**SMALL, ssm="ssd", scan_order="spiral")(torch.randn(1, 4, 4, 4), torch.randn(1, 12))
+    with pytest.raises(StyleMambaError, match="s4"):
+        StyleMambaFusion(**SMALL, ssm="s4")
+
+
+@pytest.mark.parametrize("name", list(DIRECTIONS))
+def test_orders_are_permutations_and_invert(name):
+    directions = scan_order(name, 3, 5, torch.device("cpu"))
+    assert len(directions) == DIRECTIONS[name]
+    for order, inverse in directions:
+        assert torch.equal(order.sort().values, torch.arange(15))
+        assert torch.equal(order[inverse], torch.arange(15))
+
+
+def test_zigzag_never_jumps():
+    order, _ = scan_order("zigzag", 4, 5, torch.device("cpu"))[0]
+    rows, columns = order // 5, order % 5
+    assert ((rows.diff().abs() + columns.diff().abs()) == 1).all()
