@@ -1,0 +1,65 @@
+"""SigLIP as the style encoder: sentences and pictures -> unit embeddings of one space."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .errors import StyleMambaError
+
+# Averaged over, as CLIPstyler averages over ImageNet templates: what is common to all of them is the style.
+TEMPLATES = ("{}", "{} style", "a picture in {} style", "make it look like {}")
+
+
+class StyleEncoder:
+    """Texts and images to unit embeddings with transformers' `SiglipModel` (or the NaFlex `Siglip2Model`) and its tokenizer.
+
+    Not a module: it holds no weights, so a pipeline can make one whenever it needs it.
+
+    Args:
+        model: any SigLIP or SigLIP 2 checkpoint.
+        tokenizer: the checkpoint's tokenizer.
+        mean, std: the image normalisation; every published SigLIP checkpoint uses 0.5 and 0.5.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, mean: float = 0.5, std: float = 0.5):
+        self.model, self.tokenizer, self.mean, self.std = model, tokenizer, mean, std
+
+    def encode_text(self, texts: list[str], templates: tuple[str, ...] = TEMPLATES) -> torch.Tensor:
+        """The unit embedding (B, E) of each text: the mean over the templates' unit embeddings, normalised again.
+
+        Raises:
+            StyleMambaError: when a text is empty.
+        """
+        if any(not isinstance(text, str) or not text.strip() for text in texts):
+            raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
+        sentences = [template.format(text.strip()) for text in texts for template in templates]
+        tokens = self.tokenizer(
+            sentences,
+            # SigLIP is trained with every text padded to the full length and has no attention mask.
+            padding="max_length",
+            truncation=True,
+            max_length=self.model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        )["input_ids"].to(self.model.device)
+        features = F.normalize(self.model.text_model(input_ids=tokens).pooler_output.float(), dim=-1)
+        return F.normalize(features.unflatten(0, (len(texts), len(templates))).mean(1), dim=-1)
+
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """The unit embedding (B, E) of RGB images (B, 3, H, W) in 0..1, of any size; differentiable with respect to the images."""
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise StyleMambaError(f"The style encoder takes RGB images (B, 3, H, W) but got {tuple(images.shape)}.")
+        vision = self.model.config.vision_config
+        patch = vision.patch_size
+        naflex = hasattr(vision, "num_patches")
+        size = int(vision.num_patches**0.5) * patch if naflex else vision.image_size
+        pixels = F.interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
+        pixels = ((pixels - self.mean) / self.std).to(self.model.dtype)
+        if naflex:  # SigLIP 2 NaFlex takes patches and their grid instead of pixels
+            grid = torch.full((len(images), 2), size // patch, device=pixels.device)
+            patches = rearrange(pixels, "b c (h p) (w q) -> b (h w) (p q c)", p=patch, q=patch)
+            mask = torch.ones(patches.shape[:2], dtype=torch.int32, device=pixels.device)
+            output = self.model.vision_model(patches, mask, grid)
+        else:
+            output = self.model.vision_model(pixel_values=pixels)
+        return F.normalize(output.pooler_output.float(), dim=-1)
