@@ -1,0 +1,205 @@
+"""Pictures of any kind in, 8-bit sRGB pictures out."""
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Union
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from .errors import StyleMambaError
+
+ImageSource = Union[str, os.PathLike, bytes, BinaryIO, Image.Image, np.ndarray, "torch.Tensor"]  # noqa: F821 - torch is not imported here
+
+OVERSHOOT = 0.25  # a resized float picture may ring a little beyond 0..1; more than this is another value range
+DEPTH_16 = 65535
+
+
+def load_image(source: ImageSource, name: str | None = None) -> Image.Image:
+    """One picture as 8-bit RGB, upright (EXIF orientation applied), in sRGB, transparency laid on white.
+
+    Args:
+        source: a path, encoded bytes or an open binary file, a PIL image, a numpy array (H, W), (H, W, C) or (1, H, W, C), or a tensor
+            (H, W), (C, H, W) or (1, C, H, W), with C = 1, 3 or 4; floats in 0..1, uint8 in 0..255, uint16 in 0..65535.
+        name: what an error calls the picture; its path by default.
+
+    Raises:
+        StyleMambaError: no such file, not a picture, truncated, of zero size, too large, of a wrong shape or value range, NaN.
+    """
+    return load_image_and_alpha(source, name)[0]
+
+
+def load_image_and_alpha(source: ImageSource, name: str | None = None) -> tuple[Image.Image, Image.Image | None]:
+    """`load_image`, and the picture's transparency as an 8-bit greyscale image of the same size, None where there is none."""
+    if isinstance(source, Image.Image):
+        name = name or getattr(source, "filename", "") or "the image"
+        return _split_alpha(_decode(source, name), name)
+    if isinstance(source, (str, os.PathLike)):
+        name = name or os.fspath(source)
+        return _split_alpha(_open(_checked_path(Path(source), name), name), name)
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    if hasattr(source, "read"):
+        name = name or getattr(source, "name", None) or "the image"
+        return _split_alpha(_open(source, str(name)), str(name))
+    pictures = _from_array(source, name or "the image")
+    if len(pictures) != 1:
+        raise StyleMambaError(f"{name or 'the image'} is a batch of {len(pictures)}; one picture is wanted here.")
+    return _split_alpha(pictures[0], name or "the image")
+
+
+def load_images(source: ImageSource | Sequence[ImageSource]) -> list[Image.Image]:
+    """One picture, a list of pictures or a batch, (B, H, W, C) arrays and (B, C, H, W) tensors among them, as a list; see `load_image`."""
+    if isinstance(source, (list, tuple)):
+        if not source:
+            raise StyleMambaError("the list of images is empty; give at least one image.")
+        pictures = []
+        for index, item in enumerate(source):
+            is_file = isinstance(item, (str, os.PathLike))
+            pictures.append(load_image(item, None if is_file else f"image {index} of the list"))
+        return pictures
+    if isinstance(source, (str, os.PathLike, bytes, Image.Image)) or hasattr(source, "read"):
+        return [load_image(source)]
+    return [_split_alpha(picture, "the image")[0] for picture in _from_array(source, "the image")]
+
+
+def _checked_path(path: Path, name: str) -> Path:
+    try:
+        if path.is_dir():
+            raise StyleMambaError(f"{name} is a folder; give an image file.")
+        if not path.exists():
+            raise StyleMambaError(f"{name}: no such file; check the path.")
+        if path.is_file() and path.stat().st_size == 0:
+            raise StyleMambaError(f"{name} is an empty file; give an image file.")
+    except (OSError, ValueError) as error:
+        if isinstance(error, StyleMambaError):
+            raise
+        raise StyleMambaError(f"{name} cannot be read ({_reason(error)}); check the path and its permissions.") from error
+    return path
+
+
+def _open(file: Path | BinaryIO, name: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's hard limit, twice as high, still holds
+            with Image.open(file) as picture:
+                return _decode(picture, name)
+    except UnidentifiedImageError as error:
+        raise StyleMambaError(f"{name} is not a picture that can be read; give a PNG, JPEG, WebP or TIFF file.") from error
+    except StyleMambaError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise StyleMambaError(f"{name} is too large (more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels); scale it down first.") from error
+    except OSError as error:
+        raise StyleMambaError(f"{name} cannot be read ({_reason(error)}); check the file and its permissions.") from error
+    except Exception as error:  # a damaged header may raise anything inside a decoder
+        raise StyleMambaError(f"{name} is damaged ({_reason(error)}); give a complete image file.") from error
+
+
+def _decode(picture: Image.Image, name: str) -> Image.Image:
+    """The first frame's pixels, upright; always a new image, the caller's stays untouched."""
+    if 0 in picture.size:
+        raise StyleMambaError(f"{name} has zero size ({picture.width} x {picture.height}); give a picture of at least 1 x 1 pixels.")
+    try:
+        picture.load()
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error ...
+        raise StyleMambaError(f"{name} is damaged or truncated ({_reason(error)}); give a complete image file.") from error
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # unreadable EXIF data must not cost the user the picture
+        return picture.copy()
+
+
+def _split_alpha(picture: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
+    if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
+        return _deep_grey_to_rgb(picture, name), None
+    if not picture.has_transparency_data:
+        return _to_srgb(picture), None
+    picture = picture.convert("RGBA")
+    alpha = picture.getchannel("A")
+    if alpha.getextrema()[0] == 255:
+        return _to_srgb(picture), None
+    return Image.composite(_to_srgb(picture), Image.new("RGB", picture.size, "white"), alpha), alpha
+
+
+def _deep_grey_to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    """Greyscale of 16 bits, 32 bits or floats: Pillow's own conversion would clip it to white."""
+    values = np.asarray(picture)
+    if picture.mode == "F":
+        values = _floats_to_uint8(values, name)
+    else:
+        values = (np.clip(values, 0, DEPTH_16) / (DEPTH_16 / 255)).round().astype(np.uint8)
+    return Image.fromarray(values).convert("RGB")
+
+
+def _to_srgb(picture: Image.Image) -> Image.Image:
+    """RGB in sRGB: the model knows nothing of wide-gamut or print profiles."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode not in ("RGB", "CMYK", "L"):
+        picture = picture.convert("RGB")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                picture = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):  # a damaged or mismatched profile: take the numbers as they are
+            pass
+    picture = picture.convert("RGB")
+    picture.info.clear()
+    return picture
+
+
+def _from_array(source: Any, name: str) -> list[Image.Image]:
+    """(B, H, W, C), (H, W, C) and (H, W) arrays, (B, C, H, W), (C, H, W) and (H, W) tensors, as PIL images."""
+    is_tensor = hasattr(source, "detach")
+    if is_tensor:
+        tensor = source.detach().cpu()
+        values = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        layout, other = "(channels, height, width)", "(height, width, channels)"
+    elif isinstance(source, np.ndarray):
+        values = source
+        layout, other = "(height, width, channels)", "(channels, height, width)"
+    else:
+        raise StyleMambaError(f"{name} is a {type(source).__name__}; give a path, a PIL image, a numpy array or a torch tensor.")
+
+    shape = tuple(values.shape)
+    if values.ndim == 2:
+        values = values[None, ..., None]
+    elif values.ndim in (3, 4):
+        values = values[None] if values.ndim == 3 else values
+        channels_last = np.moveaxis(values, 1, -1)
+        if is_tensor:
+            values, channels_last = channels_last, values
+        if values.shape[-1] not in (1, 3, 4):
+            hint = f"; this one looks like {other}" if channels_last.shape[-1] in (1, 3, 4) else ""
+            raise StyleMambaError(f"{name} has shape {shape}; give {layout} with 1, 3 or 4 channels, with or without a batch{hint}.")
+    else:
+        raise StyleMambaError(f"{name} has shape {shape}; give {layout} with 1, 3 or 4 channels, with or without a batch.")
+    if not values.size:
+        raise StyleMambaError(f"{name} has zero size (shape {shape}); give a picture of at least 1 x 1 pixels.")
+
+    if np.issubdtype(values.dtype, np.floating):
+        values = _floats_to_uint8(values, name)
+    elif values.dtype == np.uint16:
+        values = (values / (DEPTH_16 / 255)).round().astype(np.uint8)
+    elif values.dtype != np.uint8:
+        raise StyleMambaError(f"{name} holds {values.dtype}; give floats in 0..1, uint8 in 0..255 or uint16 in 0..65535.")
+    return [Image.fromarray(np.ascontiguousarray(v[..., 0] if v.shape[-1] == 1 else v)) for v in values]
+
+
+def _floats_to_uint8(values: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise StyleMambaError(f"{name} has NaN or infinite values; give floats in 0..1.")
+    low, high = float(values.min()), float(values.max())
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
+        raise StyleMambaError(f"{name} has values from {low:.4g} to {high:.4g}; scale them to 0..1.")
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    """An exception's message in one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

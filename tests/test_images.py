@@ -1,0 +1,218 @@
+"""Pictures of every kind a user may hand over become 8-bit sRGB; what cannot is refused in one sentence."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from stylemamba.errors import StyleMambaError
+from stylemamba.images import load_image, load_image_and_alpha, load_images
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    """A picture without symmetry, (H, W, C)."""
+    return np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def test_path_bytes_and_open_file_give_the_same_picture(tmp_path, pixels):
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    with open(path, "rb") as file:
+        pictures = [load_image(path), load_image(str(path)), load_image(path.read_bytes()), load_image(file)]
+    for picture in pictures:
+        assert picture.mode == "RGB" and np.array_equal(np.asarray(picture), pixels)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda p: p,
+        lambda p: p.astype(np.float32) / 255,
+        lambda p: p.astype(np.float64) / 255,
+        lambda p: p.astype(np.uint16) * 257,
+    ],
+    ids=["uint8", "float32", "float64", "uint16"],
+)
+def test_arrays_are_channels_last(pixels, convert, batch):
+    array = convert(pixels)
+    picture = load_image(array[None] if batch else array)
+    assert np.array_equal(np.asarray(picture), pixels)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float16])
+def test_tensors_are_channels_first(pixels, dtype, batch):
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    if dtype != torch.uint8:
+        tensor = (tensor.float() / 255).to(dtype)
+    tensor.requires_grad_(dtype != torch.uint8)
+    picture = load_image(tensor[None] if batch else tensor)
+    assert np.array_equal(np.asarray(picture), pixels)
+
+
+def test_grey_arrays_and_tensors_become_rgb(pixels):
+    grey = pixels[..., 0]
+    for source in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[None]):
+        assert np.array_equal(np.asarray(load_image(source)), np.repeat(grey[..., None], 3, -1))
+
+
+def test_a_batch_becomes_a_list_in_order(pixels):
+    batch = np.stack([pixels, 255 - pixels])
+    for source in (batch, torch.from_numpy(batch).permute(0, 3, 1, 2), list(batch), [Image.fromarray(item) for item in batch]):
+        pictures = load_images(source)
+        assert np.array_equal(np.stack([np.asarray(picture) for picture in pictures]), batch)
+
+
+def test_exif_orientation_is_applied(tmp_path, pixels):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn clockwise
+    Image.fromarray(pixels).save(tmp_path / "phone.png", exif=exif)
+    picture = load_image(tmp_path / "phone.png")
+    assert np.array_equal(np.asarray(picture), np.rot90(pixels, -1))
+
+
+def test_transparency_is_laid_on_white_and_kept_beside(pixels):
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:, :3] = 0
+    picture, kept = load_image_and_alpha(Image.fromarray(np.dstack([pixels, alpha])))
+    assert np.array_equal(np.asarray(kept), alpha)
+    assert (np.asarray(picture)[:, :3] == 255).all() and np.array_equal(np.asarray(picture)[:, 3:], pixels[:, 3:])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_an_opaque_picture_has_no_alpha(pixels, mode):
+    assert load_image_and_alpha(Image.fromarray(pixels).convert(mode))[1] is None
+
+
+def test_palette_transparency_is_seen(tmp_path, pixels):
+    Image.fromarray(pixels).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "logo.gif", transparency=0)
+    alpha = load_image_and_alpha(tmp_path / "logo.gif")[1]
+    assert alpha is not None and alpha.getextrema()[0] == 0
+
+
+def test_16_bit_grey_keeps_its_shades(tmp_path):
+    ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "scan.png")
+    grey = np.asarray(load_image(tmp_path / "scan.png"))[..., 0]
+    assert np.array_equal(grey, (ramp / 257).round().astype(np.uint8))
+
+
+def test_print_colours_become_rgb(tmp_path):
+    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "print.jpg")  # no cyan, all magenta and yellow: red
+    red, green, blue = load_image(tmp_path / "print.jpg").getpixel((1, 1))
+    assert red > 200 and green < 60 and blue < 60
+
+
+def test_another_colour_profile_is_converted_to_srgb():
+    picture = Image.new("RGB", (4, 4), (200, 30, 30))
+    picture.info["icc_profile"] = _profile_with_swapped_primaries()
+    red, green, _ = load_image(picture).getpixel((0, 0))
+    assert green > red
+
+
+def test_a_damaged_profile_and_damaged_exif_do_not_cost_the_picture(pixels):
+    picture = Image.fromarray(pixels)
+    picture.info["icc_profile"] = b"nothing of the kind"
+    picture.info["exif"] = b"Exif\x00\x00garbage"
+    assert np.array_equal(np.asarray(load_image(picture)), pixels)
+
+
+def test_the_callers_picture_is_left_alone(pixels):
+    picture = Image.fromarray(pixels)
+    load_image(picture).putpixel((0, 0), (1, 2, 3))
+    assert np.array_equal(np.asarray(picture), pixels)
+
+
+def test_a_large_picture_gives_no_warning(tmp_path, monkeypatch, pixels):
+    Image.fromarray(pixels).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_image(tmp_path / "large.png").size == (7, 5)
+
+
+def _message(source) -> str:
+    with pytest.raises(StyleMambaError) as caught:
+        load_image(source)
+    text = str(caught.value)
+    assert "\n" not in text and text.endswith(".")
+    return text
+
+
+def test_missing_folder_empty_and_other_files_are_named(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.txt").write_text("not a picture")
+    for name, words in {"gone.png": "no such file", "empty.jpg": "empty", "notes.txt": "not a picture", ".": "folder"}.items():
+        message = _message(tmp_path / name)
+        assert str(tmp_path / name) in message and words in message
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".gif"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_truncated_files_are_named(tmp_path, suffix, kept):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, Image.registered_extensions()[suffix])
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(buffer.getvalue()[: int(len(buffer.getvalue()) * kept)])
+    assert str(path) in _message(path)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, pixels):
+    Image.fromarray(pixels).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert "too large" in _message(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.full((4, 4, 3), np.nan), "NaN"),
+        (np.full((4, 4, 3), np.inf, np.float32), "NaN or infinite"),
+        (torch.full((3, 4, 4), float("nan")), "NaN"),
+        (np.full((4, 4, 3), 200.0), "200"),
+        (np.full((4, 4, 3), -1.0), "scale them to 0..1"),
+        (np.zeros((4, 4, 3), np.int64), "int64"),
+        (torch.zeros(3, 4, 4, dtype=torch.int32), "int32"),
+        (np.zeros((4, 4, 2), np.uint8), "(4, 4, 2)"),
+        (np.zeros((3, 5, 6), np.uint8), "looks like (channels, height, width)"),
+        (torch.zeros(5, 6, 3), "looks like (height, width, channels)"),
+        (np.zeros(7, np.uint8), "(7,)"),
+        (torch.zeros(1, 1, 3, 4, 4), "(1, 1, 3, 4, 4)"),
+        (np.zeros((0, 4, 3), np.uint8), "zero size"),
+        (torch.zeros(3, 4, 0), "zero size"),
+        (Image.new("RGB", (0, 3)), "zero size"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "batch of 2"),
+        (b"GIF89a", "damaged|not a picture"),
+        (None, "NoneType"),
+        (3.5, "float"),
+    ],
+)
+def test_bad_values_get_one_sentence(source, words):
+    message = _message(source)
+    assert any(word in message for word in words.split("|")), message
+
+
+def test_lists_say_which_item_is_bad(pixels):
+    with pytest.raises(StyleMambaError, match="image 1 of the list"):
+        load_images([pixels, pixels * np.nan])
+    with pytest.raises(StyleMambaError, match="empty"):
+        load_images([])
+
+
+def test_a_small_overshoot_of_resampling_is_clipped():
+    assert load_image(np.full((2, 2, 3), 1.05)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def _profile_with_swapped_primaries() -> bytes:
+    """The sRGB profile with the red and the green column's tags exchanged and no name: numbers for red then mean green."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"tmp_").replace(b"gXYZ", b"rXYZ").replace(b"tmp_", b"gXYZ")
+    for encoding in ("ascii", "utf-16-be"):
+        profile = profile.replace("sRGB".encode(encoding), "test".encode(encoding))
+    return profile
