@@ -1,0 +1,53 @@
+"""Checkpoints that a stopped training continues from: safetensors for every tensor, JSON for the rest, replaced atomically."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .errors import StyleMambaError
+from .image_files import replacing
+
+
+def save(path: str | os.PathLike, step: int, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer, info: dict | None = None) -> None:
+    """Writes the modules' and the optimizer's state after ``step`` steps, and ``info`` (JSON); the old file stays whole until the new one is."""
+    tensors = {f"{name}/{key}": value.detach().clone() for name, module in modules.items() for key, value in module.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors.update({f"optimizer/{index}/{key}": value.clone() for key, value in state.items()})
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with replacing(os.fspath(path)) as partial:
+            save_file(tensors, partial, metadata={"step": json.dumps(step), "info": json.dumps(info or {})})
+    except (OSError, SafetensorError) as error:
+        raise StyleMambaError(f"The training state could not be written to {path}: {error}; choose a folder that exists and has room.") from error
+
+
+def load(path: str | os.PathLike, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer | None = None) -> tuple[int, dict]:
+    """Restores what `save` wrote and returns its step and info; ``(0, {})`` where there is no file.
+
+    Raises:
+        StyleMambaError: when the file is not a checkpoint of these modules.
+    """
+    if not Path(path).exists():
+        return 0, {}
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+        for name, module in modules.items():
+            prefix = f"{name}/"
+            module.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
+        if optimizer is not None:
+            state: dict[int, dict] = {}
+            for key, value in tensors.items():
+                if key.startswith("optimizer/"):
+                    _, index, field = key.split("/")
+                    state.setdefault(int(index), {})[field] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        return json.loads(metadata["step"]), json.loads(metadata.get("info", "{}"))
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StyleMambaError(f"{path} is not a training state that fits this model ({reason}); delete it to start again.") from error

@@ -1,0 +1,320 @@
+"""The pipeline: a photo and a sentence -> the photo in the style that the sentence describes."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.utils import BaseOutput
+from PIL import Image
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .errors import StyleMambaError
+from .fusion import StyleMambaFusion
+from .images import load_images
+from .style_encoder import StyleEncoder
+from .style_file import EMBEDDING, base_hash, read_style, write_style
+
+ANCHOR = "a photo"
+
+
+@dataclass
+class StyleMambaPipelineOutput(BaseOutput):
+    """``images``: a list of PIL images, an array (B, H, W, 3) in 0..1, a tensor (B, 3, H, W) in 0..1, or latents (B, C, h, w)."""
+
+    images: list[Image.Image] | np.ndarray | torch.Tensor
+
+
+class StyleMambaPipeline(DiffusionPipeline):
+    """Text-driven style transfer with StyleMamba (arXiv 2405.05027).
+
+    Args:
+        vae: encodes the photo and decodes the stylised latents.
+        fusion: adds the style to the latents.
+        style_encoder: a `SiglipModel` (or `Siglip2Model`).
+        tokenizer: its tokenizer.
+    """
+
+    model_cpu_offload_seq = "style_encoder->vae->fusion"
+
+    def __init__(
+        self,
+        vae: AutoencoderKL | AutoencoderTiny,
+        fusion: StyleMambaFusion,
+        style_encoder: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ):
+        super().__init__()
+        self.register_modules(vae=vae, fusion=fusion, style_encoder=style_encoder, tokenizer=tokenizer)
+        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels if isinstance(vae, AutoencoderKL) else vae.config.decoder_block_out_channels) - 1)
+        self.image_processor = VaeImageProcessor(do_resize=False, do_normalize=False)
+        self._style: dict | None = None
+        self._style_tensors: dict[str, torch.Tensor] = {}
+        self._untouched: dict[str, torch.Tensor] = {}  # the base fusion's values of what the loaded style changed
+        self._prompts: dict = {}
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None = None, **kwargs) -> "StyleMambaPipeline":
+        """Loads a pipeline from a folder or a hub id; without one, the model bundled with the package.
+
+        Raises:
+            StyleMambaError: when the folder is not a saved pipeline.
+        """
+        path = pretrained_model_name_or_path
+        if path is None:
+            path = str(files(__package__).joinpath("bundled"))
+            if not Path(path).is_dir():
+                raise StyleMambaError("This installation lacks the bundled model; install StyleMamba again, or name a model folder.")
+        if Path(path).is_dir() and not (Path(path) / "model_index.json").is_file():
+            raise StyleMambaError(f"{path} holds no model_index.json, so it is not a saved StyleMambaPipeline; name a folder made by save_pretrained.")
+        # ComfyUI runs nodes in inference mode; weights made there could never be trained.
+        with torch.inference_mode(False):
+            # safetensors only: a pickle could run code.
+            pipe = super().from_pretrained(path, **{"use_safetensors": True, **kwargs})
+            # float32 unless asked for: the files may be smaller than what a CPU computes fast.
+            return pipe if {"dtype", "torch_dtype"} & set(kwargs) else pipe.to(torch.float32)
+
+    @classmethod
+    def from_components(
+        cls,
+        vae: str | Path | AutoencoderKL | AutoencoderTiny = "stabilityai/sd-vae-ft-mse",
+        siglip: str | Path | PreTrainedModel = "google/siglip-base-patch16-224",
+        tokenizer: str | Path | PreTrainedTokenizerBase | None = None,
+        **fusion_config,
+    ) -> "StyleMambaPipeline":
+        """The paper's own parts with a fresh, untrained fusion of the right size.
+
+        Args:
+            vae: hub id, folder or object.
+            siglip: hub id, folder or object; any SigLIP or SigLIP 2 checkpoint.
+            tokenizer: hub id, folder or object; by default the one beside ``siglip``.
+            **fusion_config: config values of `StyleMambaFusion`, over its defaults.
+        """
+        if tokenizer is None:
+            if isinstance(siglip, PreTrainedModel) and not siglip.name_or_path:
+                raise StyleMambaError("from_components got a SigLIP object without its tokenizer; pass tokenizer= as well.")
+            tokenizer = siglip.name_or_path if isinstance(siglip, PreTrainedModel) else siglip
+        if isinstance(tokenizer, (str, Path)):
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        if isinstance(vae, (str, Path)):
+            config = AutoencoderKL.load_config(vae)
+            vae_class = AutoencoderTiny if config["_class_name"] == "AutoencoderTiny" else AutoencoderKL
+            vae = vae_class.from_pretrained(vae, use_safetensors=True)
+        if isinstance(siglip, (str, Path)):
+            siglip = AutoModel.from_pretrained(siglip, use_safetensors=True)
+        fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=siglip.config.vision_config.hidden_size, **fusion_config)
+        return cls(vae=vae, fusion=fusion, style_encoder=siglip, tokenizer=tokenizer)
+
+    # The four steps. `__call__`, the nodes and the trainer are made of them.
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width given to `encode_images` must be multiples of this."""
+        return self.vae_scale_factor
+
+    def encode_images(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """RGB images (B, 3, H, W) in 0..1 -> latents (B, C, H / f, W / f), scaled by the VAE's ``scaling_factor``.
+
+        With a ``generator`` the VAE's posterior is sampled; without one its mode is taken.
+        """
+        encoded = self.vae.encode((2 * images - 1).to(self.vae.device, self.vae.dtype))
+        if isinstance(self.vae, AutoencoderTiny):
+            latents = encoded.latents
+        else:
+            latents = encoded.latent_dist.sample(generator) if generator is not None else encoded.latent_dist.mode()
+        return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scaled latents (B, C, h, w) -> RGB images (B, 3, H, W), float32; values may leave 0..1 a little."""
+        latents = latents / self.vae.config.scaling_factor + (self.vae.config.get("shift_factor") or 0.0)
+        return self.vae.decode(latents.to(self.vae.dtype)).sample.float() / 2 + 0.5
+
+    def encode_prompt(self, prompt: str | list[str], source_prompt: str = ANCHOR) -> torch.Tensor:
+        """The style embeddings (B, E), unit length, of one or more prompts.
+
+        The style is the direction from ``source_prompt`` to ``prompt`` (paper, section "directional loss"), starting from "a photo":
+        with the default source it is the prompt's own embedding. Embeddings are kept, so that a prompt is encoded once.
+        """
+        prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        key = (prompts, source_prompt, id(self.style_encoder), self.style_encoder.dtype, self.style_encoder.device)
+        if key not in self._prompts:
+            encode = StyleEncoder(self.style_encoder, self.tokenizer).encode_text
+            with torch.inference_mode(False), torch.no_grad():
+                style = encode(list(prompts))
+                if source_prompt != ANCHOR:
+                    source, anchor = encode([source_prompt, ANCHOR])
+                    style = F.normalize(style - source + anchor, dim=-1)
+            if len(self._prompts) >= 64:
+                self._prompts.pop(next(iter(self._prompts)))
+            self._prompts[key] = style
+        return self._prompts[key]
+
+    def encode_style_image(self, images: torch.Tensor) -> torch.Tensor:
+        """The style embeddings (B, E), unit length, of pictures (B, 3, H, W) in 0..1 that show a style."""
+        with torch.inference_mode(False), torch.no_grad():
+            return StyleEncoder(self.style_encoder, self.tokenizer).encode_image(images.to(self.style_encoder.device, torch.float32, copy=True))
+
+    def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
+        """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates."""
+        styled = self.fusion(latents.to(self.fusion.dtype), style.to(self.fusion.device, self.fusion.dtype))
+        return styled if strength == 1 else torch.lerp(latents.to(styled), styled, strength)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Image.Image | str | Path | np.ndarray | torch.Tensor | list,
+        prompt: str | list[str] | None = None,
+        strength: float = 1.0,
+        source_prompt: str = ANCHOR,
+        generator: torch.Generator | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        style_image: Image.Image | str | Path | np.ndarray | torch.Tensor | None = None,
+    ) -> StyleMambaPipelineOutput | tuple:
+        """Stylises one or more photos.
+
+        Args:
+            image: a PIL image, path, array (H, W, 3) or tensor (3, H, W), or a list of them (sizes may differ), or an array or tensor with
+                a batch dimension.
+            prompt: a sentence for all images or one for each; one image with several prompts gives one picture a prompt. ``None`` takes
+                the style of ``style_image``, or else the loaded style.
+            strength: 0 returns the photo, 1 the style as trained; up to 3 exaggerates.
+            source_prompt: what the photo is, in words.
+            generator: samples the VAE's posterior; ``None`` takes its mode, so that a call is repeatable.
+            output_type: ``"pil"``, ``"np"``, ``"pt"`` or ``"latent"``. The pictures have the photos' sizes; arrays and tensors need
+                photos of one size.
+            return_dict: a `StyleMambaPipelineOutput`, or a tuple.
+            style_image: a picture whose style is taken; together with a prompt, the mean of both.
+
+        Raises:
+            StyleMambaError: for an unreadable image, an empty prompt, counts that do not match, or values out of range.
+        """
+        if output_type not in ("pil", "np", "pt", "latent"):
+            raise StyleMambaError(f"output_type {output_type!r} is not known; use 'pil', 'np', 'pt' or 'latent'.")
+        if not 0 <= strength <= 3:
+            raise StyleMambaError(f"strength {strength} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated).")
+        images = load_images(image)
+        styles = self._styles_of(prompt, source_prompt, style_image)
+        if len(images) != len(styles) and 1 not in (len(images), len(styles)):
+            raise StyleMambaError(f"{len(images)} images and {len(styles)} prompts cannot be paired; give one of either, or as many of both.")
+        count = max(len(images), len(styles))
+        images = images * (count if len(images) == 1 else 1)
+        styles = styles.expand(count, -1)
+
+        results = []
+        for photo, style in self.progress_bar(list(zip(images, styles))):
+            results.append(self._stylise(_to_tensor(photo).to(self._execution_device), style[None], strength, generator, output_type == "latent"))
+        if output_type == "pil":
+            results = [self.image_processor.postprocess(r, "pil", do_denormalize=[False])[0] for r in results]
+        else:
+            if len({r.shape for r in results}) > 1:
+                raise StyleMambaError(f"output_type {output_type!r} needs photos of one size; use 'pil' for photos of different sizes.")
+            results = torch.cat(results)
+            if output_type == "np":
+                results = results.permute(0, 2, 3, 1).cpu().numpy()
+        self.maybe_free_model_hooks()
+        return StyleMambaPipelineOutput(images=results) if return_dict else (results,)
+
+    def _styles_of(self, prompt, source_prompt, style_image) -> torch.Tensor:
+        if prompt is None and style_image is None:
+            if self._style is None:
+                raise StyleMambaError("No prompt was given and no style is loaded; pass a prompt such as 'a watercolor painting', or load_style first.")
+            return self._style_tensors[EMBEDDING][None].to(self._execution_device)
+        if prompt is not None and not prompt:
+            raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
+        styles = None if prompt is None else self.encode_prompt(prompt, source_prompt)
+        if style_image is not None:
+            shown = torch.cat([self.encode_style_image(_to_tensor(picture)) for picture in load_images(style_image)])
+            styles = shown if styles is None else F.normalize(styles + shown, dim=-1)
+        return styles
+
+    def _stylise(self, photo, style, strength, generator, latent_only):
+        height, width = photo.shape[2:]
+        pad = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
+        latents = self.encode_images(F.pad(photo, pad, mode="replicate"), generator)
+        if strength == 0:
+            return latents if latent_only else photo
+        styled = self.fuse(latents, style, strength)
+        if latent_only:
+            return styled
+        picture = self.decode_latents(styled)[:, :, :height, :width]
+        if strength < 1:
+            # What the VAE loses of the photo is given back as the style fades, so that strength 0 is the photo and not its reconstruction.
+            lost = photo - self.decode_latents(latents)[:, :, :height, :width]
+            picture = picture + (1 - strength) * lost
+        return picture.clamp(0, 1)
+
+    # Training on a style, and the styles that come of it.
+
+    @property
+    def style(self) -> dict | None:
+        """What is known of the loaded style (prompt, steps, base, ...), or None."""
+        return self._style
+
+    def train_on_style(self, prompt: str, images: list, num_train_steps: int = 100, seed: int = 0, callback: Callable | None = None, **options) -> list[dict]:
+        """Trains the fusion on a style; see `stylemamba.training.train_on_style`. The trained style is loaded afterwards."""
+        from .training import train_on_style
+
+        return train_on_style(self, prompt, images, num_train_steps=num_train_steps, seed=seed, callback=callback, **options)
+
+    def save_style(self, path: str | Path) -> None:
+        """Writes the loaded style to a safetensors file."""
+        write_style(path, *self.style_state())
+
+    def style_state(self) -> tuple[dict[str, torch.Tensor], dict]:
+        """The loaded style as `set_style` takes it: its tensors (parameter deltas, and its ``embedding`` (E,)) and its info."""
+        if self._style is None:
+            raise StyleMambaError("There is no style to save; call train_on_style or load_style first.")
+        return dict(self._style_tensors), dict(self._style)
+
+    def load_style(self, path: str | Path) -> None:
+        """Loads a style file over the base fusion (in place of any style loaded before).
+
+        Raises:
+            StyleMambaError: when it is not a style file, or one of another base model.
+        """
+        self.set_style(*read_style(path))
+
+    def set_style(self, tensors: dict[str, torch.Tensor], info: dict) -> None:
+        """Applies a style: deltas by the names of the fusion's parameters, and ``embedding`` (E,), its style embedding.
+
+        ``info["prompt"]`` is its sentence and ``info["base"]`` the hash of the fusion it belongs to (`base_hash`).
+        """
+        self.unload_style()
+        deltas = {name: delta for name, delta in tensors.items() if name != EMBEDDING}
+        parameters = dict(self.fusion.named_parameters())
+        base = base_hash(parameters)
+        if info.get("base") != base or any(n not in parameters or parameters[n].shape != d.shape for n, d in deltas.items()):
+            raise StyleMambaError(
+                f"The style {info.get('prompt', '')!r} was trained on the base model {info.get('base')} but this one is {base}; "
+                "load the model it was trained on, or train the style again."
+            )
+        with torch.inference_mode(False), torch.no_grad():
+            self._untouched = {name: parameters[name].detach().clone() for name in deltas}
+            for name, delta in deltas.items():
+                parameters[name].data = self._untouched[name] + delta.to(self._untouched[name])
+            self._style_tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self._style = dict(info)
+
+    def unload_style(self) -> None:
+        """Returns to the base fusion, bit by bit."""
+        parameters = dict(self.fusion.named_parameters())
+        for name, value in self._untouched.items():
+            parameters[name].data = value.to(parameters[name].device, parameters[name].dtype)
+        self._untouched, self._style_tensors, self._style = {}, {}, None
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """Saves the base pipeline; a loaded style is not part of it (see `save_style`)."""
+        if self._style is not None:
+            raise StyleMambaError("A style is loaded; save it with save_style and call unload_style before save_pretrained.")
+        super().save_pretrained(save_directory, **kwargs)
+
+
+def _to_tensor(picture: Image.Image) -> torch.Tensor:
+    """RGB -> (1, 3, H, W) in 0..1."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255

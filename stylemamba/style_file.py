@@ -1,0 +1,59 @@
+"""Style files: the deltas that training on a style adds to the fusion's parameters, as safetensors with readable metadata."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .errors import StyleMambaError
+from .image_files import replacing
+
+FORMAT = "stylemamba-style-1"
+EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,) that the deltas were trained with
+
+
+def base_hash(parameters: dict[str, torch.Tensor]) -> str:
+    """16 hex digits that tell one base fusion from another: SHA-256 over names, shapes and a sample of each parameter in fp16."""
+    digest = hashlib.sha256()
+    for name, value in sorted(parameters.items()):
+        flat = value.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 64)].to("cpu", torch.float16)
+        digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_style(path: str | os.PathLike, tensors: dict[str, torch.Tensor], info: dict) -> None:
+    """Writes a style file; what stood at ``path`` stays whole until the new file is complete.
+
+    Raises:
+        StyleMambaError: when the folder is missing or the disk refuses.
+    """
+    on_cpu = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+    try:
+        with replacing(os.fspath(path)) as partial:
+            save_file(on_cpu, partial, metadata={"format": FORMAT, "info": json.dumps(info, ensure_ascii=False)})
+    except (OSError, SafetensorError) as error:
+        raise StyleMambaError(f"The style could not be written to {path}: {error}; choose a folder that exists and has room.") from error
+
+
+def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors (deltas of the fusion's parameters, and the style embedding) and the info of a style file.
+
+    Raises:
+        StyleMambaError: when the file is missing, not safetensors (a pickle, for example), truncated, or not a style.
+    """
+    if not Path(path).is_file():
+        raise StyleMambaError(f"There is no style file at {path}; check the path, or train one with `stylemamba train`.")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StyleMambaError(f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`.") from error
+    if metadata.get("format") != FORMAT or EMBEDDING not in tensors:
+        raise StyleMambaError(f"{path} is a safetensors file but not a StyleMamba style; style files are made by `stylemamba train`.")
+    return tensors, json.loads(metadata["info"])

@@ -1,0 +1,220 @@
+"""Training on a style: a few steps that move the fusion towards a sentence, with the paper's losses."""
+
+import contextlib
+import copy
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from . import checkpoint
+from .errors import StyleMambaError
+from .images import load_images
+from .losses import ContentLoss, GlobalDirectionalLoss, MaskedDirectionalLoss, SecondOrderDirectionalLoss, TotalVariationLoss
+from .style_encoder import StyleEncoder
+from .style_file import EMBEDDING, base_hash
+
+if TYPE_CHECKING:
+    from .pipeline import StyleMambaPipeline
+
+SAVE_EVERY = 25  # steps
+
+
+@dataclass
+class LossWeights:
+    """The weight of each loss. The paper does not state its weights; these are this project's."""
+
+    global_direction: float = 1.0
+    masked_direction: float = 1.0
+    second_order: float = 0.5
+    content: float = 0.2
+    total_variation: float = 0.5
+
+
+def train_on_style(
+    pipe: "StyleMambaPipeline",
+    prompt: str,
+    images: list,
+    *,
+    num_train_steps: int = 100,
+    seed: int = 0,
+    callback: Callable[[int, dict], None] | None = None,
+    learning_rate: float = 1e-2,
+    batch_size: int = 2,
+    size: int = 256,
+    source_prompt: str = "a photo",
+    parameters: str = "modulation",
+    weights: LossWeights | None = None,
+    style: torch.Tensor | None = None,
+    checkpoint_path: str | os.PathLike | None = None,
+) -> list[dict]:
+    """Trains the fusion of ``pipe`` on a style and leaves the result loaded as its style.
+
+    Only a small part of the fusion moves, the biases of its AdaLN modulation and of the style embedding, which keeps the pictures on the
+    manifold that the fusion was trained on; an untrained fusion (`StyleMambaPipeline.from_components`) needs ``parameters="all"``.
+
+    Args:
+        prompt: the style, a sentence.
+        images: photos to train on (whatever `load_images` takes); one is enough, a dozen is better.
+        num_train_steps: total steps, including those of a checkpoint that is continued.
+        seed: the same seed and inputs give the same style (bit by bit on the CPU).
+        callback: called after every step as ``callback(step, info)``; ``info`` has ``step``, ``num_train_steps``, ``losses`` (name -> float)
+            and ``preview`` (call it for a PIL image). An exception raised there, or Ctrl-C, stops the training; the style trained so far is
+            kept and the exception passed on.
+        learning_rate: of AdamW, after a warm-up of five steps, falling to a tenth by a cosine.
+        batch_size: crops a step.
+        size: side of the square crops, px.
+        source_prompt: what the photos are, in words.
+        parameters: ``"modulation"`` or ``"all"``.
+        weights: of the losses.
+        style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example.
+        checkpoint_path: the training's state is kept in this file and continued from it when it exists; a continued training gives what an
+            uninterrupted one gives.
+
+    Returns:
+        One dict a step: ``step``, ``score`` (mean cosine of the pictures' embeddings to the prompt's), ``total`` and each loss.
+
+    Raises:
+        StyleMambaError: empty prompt, no images, or a checkpoint of another training.
+    """
+    if num_train_steps < 1:
+        raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
+    if parameters not in ("modulation", "all"):
+        raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation' or 'all'.")
+    weights = weights or LossWeights()
+    pipe.unload_style()
+    with torch.inference_mode(False), torch.enable_grad(), _trainable(pipe) as (fusion, siglip):
+        device = fusion.device
+        encoder = StyleEncoder(siglip, pipe.tokenizer)
+        with torch.no_grad():
+            target, source = encoder.encode_text([prompt, source_prompt])
+            if style is not None:
+                target = F.normalize(style.detach().clone().to(target).reshape(-1), dim=-1)
+            photos = _crops(load_images(images), size, batch_size, seed).to(device)
+            latents = torch.cat([pipe.encode_images(p[None]) for p in photos]).float()
+            photo_features = encoder.encode_image(photos)
+        direction = F.normalize(target - source, dim=-1)
+        condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
+
+        named = {n: p for n, p in fusion.named_parameters() if parameters == "all" or _is_style_parameter(n)}
+        fusion.requires_grad_(False)
+        for parameter in named.values():
+            parameter.requires_grad_(True)
+        base = {name: parameter.detach().clone() for name, parameter in named.items()}
+        rate = learning_rate if parameters == "modulation" else learning_rate / 20
+        optimizer = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+        losses = torch.nn.ModuleDict(
+            {
+                "global_direction": GlobalDirectionalLoss(),
+                "masked_direction": MaskedDirectionalLoss(encoder.encode_image),
+                "second_order": SecondOrderDirectionalLoss(),
+                "content": ContentLoss(),
+                "total_variation": TotalVariationLoss(),
+            }
+        ).to(device)
+        recipe = {"prompt": prompt, "source_prompt": source_prompt, "seed": seed, "parameters": parameters, "size": size, "weights": asdict(weights)}
+        recipe["target"] = [round(v, 5) for v in target[:8].tolist()]
+        recipe["base"] = base_hash(dict(pipe.fusion.named_parameters()))
+        modules = {"fusion": fusion, "losses": losses}
+        start, history = 0, []
+        if checkpoint_path is not None and Path(checkpoint_path).exists():
+            start, saved = checkpoint.load(checkpoint_path, modules, optimizer)
+            if saved.get("recipe") != recipe:
+                raise StyleMambaError(f"{checkpoint_path} is the state of another training (prompt, model or settings differ); name another file.")
+            history = saved["history"]
+
+        def save_state(step):
+            if checkpoint_path is not None:
+                checkpoint.save(checkpoint_path, step, modules, optimizer, {"recipe": recipe, "history": history})
+
+        step = start
+        try:
+            while step < num_train_steps:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * min(1, (step + 1) / 5) * (0.55 + 0.45 * float(np.cos(np.pi * step / num_train_steps)))
+                rng = np.random.default_rng((seed, step))
+                pick = torch.from_numpy(rng.permutation(len(photos))[:batch_size]).to(device)
+                masks = torch.Generator().manual_seed(int(rng.integers(2**31)))
+                styled = fusion(latents[pick].to(fusion.dtype), condition.to(fusion.dtype)).float()
+                pictures = pipe.decode_latents(styled).clamp(0, 1)
+                features = encoder.encode_image(pictures)
+                values = {
+                    "global_direction": losses["global_direction"](features, photo_features[pick], direction),
+                    "masked_direction": losses["masked_direction"](pictures, photos[pick], direction, generator=masks),
+                    "content": losses["content"](styled, latents[pick]),
+                    "total_variation": losses["total_variation"](pictures),
+                }
+                values["second_order"] = losses["second_order"](features - photo_features[pick], values["global_direction"])
+                total = sum(getattr(weights, name) * value for name, value in values.items())
+                optimizer.zero_grad(set_to_none=True)
+                total.backward()
+                torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
+                optimizer.step()
+                step += 1
+                numbers = {name: value.item() for name, value in values.items()}
+                history.append({"step": step, "score": (features.detach() @ target).mean().item(), "total": total.item(), **numbers})
+                if step % SAVE_EVERY == 0:
+                    save_state(step)
+                if callback is not None:
+                    preview = lambda: _preview(pipe, fusion, latents[:1], condition)
+                    callback(step, {"step": step, "num_train_steps": num_train_steps, "losses": {"total": total.item(), **numbers}, "preview": preview})
+        finally:
+            # Also after an exception: what was trained so far is a valid style.
+            save_state(step)
+            deltas = {name: (parameter.detach() - base[name]).float() for name, parameter in named.items()}
+            info = {"prompt": prompt, "source_prompt": source_prompt, "base": recipe["base"], "steps": step, "seed": seed, "parameters": parameters}
+            info["score"] = history[-1]["score"] if history else None
+            pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
+    return history
+
+
+def _is_style_parameter(name: str) -> bool:
+    return name.endswith("modulation.bias") or name == "condition.0.bias"
+
+
+@contextlib.contextmanager
+def _trainable(pipe):
+    """A copy of the fusion to train, and the style encoder, with the VAE frozen; weights made under inference mode are made anew."""
+    frozen = [pipe.vae, pipe.style_encoder]
+    for module in frozen:
+        if any(p.is_inference() for p in module.parameters()):
+            for owner in module.modules():
+                for tensors in (owner._parameters, owner._buffers):
+                    for name, value in tensors.items():
+                        if value is not None and value.is_inference():
+                            fresh = value.clone()
+                            tensors[name] = torch.nn.Parameter(fresh, requires_grad=False) if tensors is owner._parameters else fresh
+    needed = [(p, p.requires_grad) for module in frozen for p in module.parameters()]
+    for parameter, _ in needed:
+        parameter.requires_grad_(False)
+    try:
+        yield copy.deepcopy(pipe.fusion), pipe.style_encoder
+    finally:
+        for parameter, flag in needed:
+            parameter.requires_grad_(flag)
+
+
+def _crops(photos: list[Image.Image], size: int, at_least: int, seed: int) -> torch.Tensor:
+    """Square crops (N, 3, size, size) in 0..1: the middle of every photo, and random ones until there are enough for a varied batch."""
+    rng, crops = np.random.default_rng(seed), []
+    count = max(4, at_least, len(photos))
+    for index in range(count):
+        photo = photos[index % len(photos)]
+        middle = index < len(photos)
+        scale = size / min(photo.size) * (1.0 if middle else rng.uniform(1.0, 1.6))
+        width, height = (max(size, round(n * scale)) for n in photo.size)
+        left, top = ((width - size) // 2, (height - size) // 2) if middle else (rng.integers(width - size + 1), rng.integers(height - size + 1))
+        pixels = torch.from_numpy(np.array(photo.resize((width, height), Image.Resampling.LANCZOS)))
+        crops.append(pixels[top : top + size, left : left + size].permute(2, 0, 1).float() / 255)
+    return torch.stack(crops)
+
+
+@torch.no_grad()
+def _preview(pipe, fusion, latents, style) -> Image.Image:
+    picture = pipe.decode_latents(fusion(latents.to(fusion.dtype), style.to(fusion.dtype)))
+    return pipe.image_processor.postprocess(picture.clamp(0, 1), "pil", do_denormalize=[False])[0]

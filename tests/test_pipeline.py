@@ -1,0 +1,103 @@
+"""The pipeline as diffusers users use it."""
+
+import json
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline
+
+
+def photo(width=50, height=38, seed=0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("size", [(50, 38), (64, 64), (1, 1), (33, 17)])
+def test_output_has_the_input_size(tiny_pipeline, size):
+    picture = tiny_pipeline(photo(*size), "a mosaic").images[0]
+    assert picture.size == size and picture.mode == "RGB"
+
+
+def test_strength_zero_is_the_photo_and_more_changes_more(tiny_pipeline):
+    source = photo()
+    pictures = [np.asarray(tiny_pipeline(source, "a mosaic", strength=s).images[0], float) for s in (0, 0.05, 0.5, 1.0)]
+    distances = [np.abs(p - np.asarray(source, float)).mean() for p in pictures]
+    assert distances[0] == 0 and distances == sorted(distances) and len(set(distances)) == 4
+    assert distances[1] < 0.5 * distances[3]  # weak styles keep the photo's detail; they do not pay the VAE's loss at once
+
+
+def test_prompts_and_images_broadcast(tiny_pipeline):
+    one, two = photo(seed=1), photo(seed=2)
+    assert len(tiny_pipeline(one, ["ink", "snow", "fog"]).images) == 3
+    both = tiny_pipeline([one, two], "ink").images
+    assert np.array_equal(both[1], tiny_pipeline(two, "ink").images[0])
+    paired = tiny_pipeline([one, two], ["ink", "snow"]).images
+    assert np.array_equal(paired[1], tiny_pipeline(two, "snow").images[0])
+    with pytest.raises(StyleMambaError, match="2 images and 3 prompts"):
+        tiny_pipeline([one, two], ["a", "b", "c"])
+
+
+def test_output_types(tiny_pipeline):
+    source = photo()
+    array = tiny_pipeline(source, "ink", output_type="np").images
+    tensor = tiny_pipeline(source, "ink", output_type="pt").images
+    latents = tiny_pipeline(source, "ink", output_type="latent").images
+    (pil,) = tiny_pipeline(source, "ink", return_dict=False)[0]
+    assert array.shape == (1, 38, 50, 3) and tensor.shape == (1, 3, 38, 50) and latents.shape == (1, 4, 10, 13)
+    assert np.abs(array[0] * 255 - np.asarray(pil)).max() <= 0.51 and 0 <= array.min() and array.max() <= 1
+    with pytest.raises(StyleMambaError, match="'jpeg'"):
+        tiny_pipeline(source, "ink", output_type="jpeg")
+
+
+def test_source_prompt_changes_the_direction(tiny_pipeline):
+    assert not torch.equal(tiny_pipeline.encode_prompt("ink", "a painting"), tiny_pipeline.encode_prompt("ink"))
+    assert torch.equal(tiny_pipeline.encode_prompt("ink", "a photo"), tiny_pipeline.encode_prompt("ink"))
+
+
+def test_generator_makes_posterior_samples_repeatable(tiny_pipeline):
+    def sample(seed):
+        return np.asarray(tiny_pipeline(photo(), "ink", generator=torch.Generator().manual_seed(seed)).images[0])
+
+    assert np.array_equal(sample(1), sample(1)) and not np.array_equal(sample(1), sample(2))
+
+
+@pytest.mark.parametrize("arguments, words", [({"prompt": " "}, "empty"), ({"prompt": None}, "No prompt"), ({"strength": -0.1}, "strength"), ({"strength": 7}, "strength")])
+def test_mistakes_are_named(tiny_pipeline, arguments, words):
+    with pytest.raises(StyleMambaError, match=words):
+        tiny_pipeline(photo(), **{"prompt": "ink", **arguments})
+
+
+def test_save_and_load_give_the_same_picture(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert getattr(import_module(index["fusion"][0]), index["fusion"][1]) is StyleMambaFusion
+    assert all(hasattr(import_module(library), name) for library, name in (v for k, v in index.items() if k[0] != "_"))
+    assert not list(tmp_path.rglob("*.bin"))
+    loaded = StyleMambaPipeline.from_pretrained(tmp_path)
+    assert np.array_equal(loaded(photo(), "ink").images[0], tiny_pipeline(photo(), "ink").images[0])
+
+
+def test_dtype_follows_to(tiny_pipeline):
+    plain = np.asarray(tiny_pipeline(photo(), "ink").images[0], float)
+    half = tiny_pipeline.to(torch.bfloat16)
+    assert half.dtype == torch.bfloat16
+    assert np.abs(np.asarray(half(photo(), "ink").images[0], float) - plain).mean() < 8
+
+
+def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, tmp_path):
+    tiny_pipeline.save_pretrained(tmp_path)
+    tiny_pipeline.tokenizer.save_pretrained(tmp_path / "style_encoder")
+    for pipe in (
+        StyleMambaPipeline.from_components(tmp_path / "vae", tmp_path / "style_encoder", hidden_size=32, depth=1, head_dim=8),
+        StyleMambaPipeline.from_components(tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, hidden_size=32, depth=1, head_dim=8),
+    ):
+        latents = torch.randn(1, 4, 8, 8)
+        assert torch.equal(pipe.fuse(latents, pipe.encode_prompt("ink")), latents)
+
+
+def test_folder_that_is_no_pipeline_is_named(tmp_path):
+    with pytest.raises(StyleMambaError, match="model_index.json"):
+        StyleMambaPipeline.from_pretrained(tmp_path)

@@ -1,0 +1,127 @@
+"""Training on a style: it learns, stops, continues, and travels as a file."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from stylemamba import StyleMambaError, StyleMambaPipeline
+
+
+@pytest.fixture
+def photos():
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).resize((72, 60)) for _ in range(2)]
+
+
+FAST = dict(num_train_steps=6, size=32, batch_size=2)
+
+
+def test_training_lowers_its_loss_and_changes_the_picture(tiny_pipeline, photos):
+    before = np.asarray(tiny_pipeline(photos[0], "fire").images[0])
+    history = tiny_pipeline.train_on_style("fire", photos, **{**FAST, "num_train_steps": 25})
+    assert [row["step"] for row in history] == list(range(1, 26))
+    first, last = (np.mean([row["global_direction"] for row in part]) for part in (history[:5], history[-5:]))
+    assert last < first - 0.02
+    after = np.asarray(tiny_pipeline(photos[0]).images[0])  # the loaded style's own sentence
+    assert np.abs(after.astype(float) - before).mean() > 1
+
+
+def test_style_file_round_trip_and_unload(tiny_pipeline, tiny_model_dir, photos, tmp_path):
+    plain = np.asarray(tiny_pipeline(photos[0], "fire").images[0])
+    tiny_pipeline.train_on_style("fire", photos, **FAST)
+    styled = np.asarray(tiny_pipeline(photos[0]).images[0])
+    path = tmp_path / "fire.safetensors"
+    tiny_pipeline.save_style(path)
+    assert path.stat().st_size < 1_000_000
+    tiny_pipeline.unload_style()
+    assert tiny_pipeline.style is None and np.array_equal(tiny_pipeline(photos[0], "fire").images[0], plain)
+
+    other = StyleMambaPipeline.from_pretrained(tiny_model_dir)
+    other.load_style(path)
+    assert other.style["prompt"] == "fire" and other.style["steps"] == 6
+    assert np.array_equal(other(photos[0]).images[0], styled)
+    other.load_style(path)  # a second load starts from the base again
+    assert np.array_equal(other(photos[0]).images[0], styled)
+
+
+def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, photos, tmp_path):
+    whole = tiny_pipeline.train_on_style("snow", photos, seed=3, **FAST)
+    tiny_pipeline.save_style(tmp_path / "whole.safetensors")
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, info):
+        if step == 3:
+            raise Stop
+
+    state = tmp_path / "state.safetensors"
+    with pytest.raises(Stop):
+        tiny_pipeline.train_on_style("snow", photos, seed=3, callback=stop, checkpoint_path=state, **FAST)
+    assert tiny_pipeline.style["steps"] == 3  # what was trained so far is a valid style
+    resumed = tiny_pipeline.train_on_style("snow", photos, seed=3, checkpoint_path=state, **FAST)
+    tiny_pipeline.save_style(tmp_path / "resumed.safetensors")
+    assert resumed == whole
+    with safe_open(tmp_path / "whole.safetensors", "pt") as one, safe_open(tmp_path / "resumed.safetensors", "pt") as two:
+        assert set(one.keys()) == set(two.keys()) and all(torch.equal(one.get_tensor(k), two.get_tensor(k)) for k in one.keys())
+
+
+def test_callback_gets_losses_and_a_preview(tiny_pipeline, photos):
+    seen = []
+    tiny_pipeline.train_on_style("ink", photos, callback=lambda step, info: seen.append((step, info["losses"], info["preview"]())), **{**FAST, "num_train_steps": 2})
+    assert [s for s, _, _ in seen] == [1, 2]
+    assert {"total", "global_direction", "masked_direction", "second_order", "content", "total_variation"} <= set(seen[0][1])
+    assert all(preview.size == (32, 32) for _, _, preview in seen)
+
+
+def test_training_works_under_inference_mode(tiny_model_dir, photos):
+    with torch.inference_mode():
+        pipe = StyleMambaPipeline.from_pretrained(tiny_model_dir)
+        for module in (pipe.vae, pipe.style_encoder, pipe.fusion):  # weights as a host leaves them that moves models in inference mode
+            for parameter in module.parameters():
+                parameter.data = parameter.data.clone()
+        before = np.asarray(pipe(photos[0], "fire").images[0], float)
+        history = pipe.train_on_style("fire", photos, **FAST)
+        assert len(history) == 6 and np.abs(np.asarray(pipe(photos[0]).images[0], float) - before).mean() > 0
+
+
+def test_an_untrained_fusion_trains_in_whole(tiny_pipeline, photos):
+    pipe = StyleMambaPipeline.from_components(
+        tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, hidden_size=32, depth=1, head_dim=8
+    )
+    pipe.train_on_style("fire", photos, parameters="all", **FAST)
+    latents = torch.randn(1, 4, 8, 8)
+    assert not torch.equal(pipe.fuse(latents, pipe.encode_prompt("fire")), latents)
+
+
+def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
+    tiny_pipeline.train_on_style("fire", photos, **{**FAST, "num_train_steps": 1})
+    tiny_pipeline.save_style(tmp_path / "fire.safetensors")
+    tiny_pipeline.unload_style()
+    with torch.no_grad():
+        tiny_pipeline.fusion.embed.weight += 1
+    with pytest.raises(StyleMambaError, match="base model"):
+        tiny_pipeline.load_style(tmp_path / "fire.safetensors")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "pickle.safetensors")
+    with pytest.raises(StyleMambaError, match="pickle.safetensors is not a readable safetensors file"):
+        tiny_pipeline.load_style(tmp_path / "pickle.safetensors")
+    tiny_pipeline.fusion.save_pretrained(tmp_path / "model")
+    with pytest.raises(StyleMambaError, match="not a StyleMamba style"):
+        tiny_pipeline.load_style(tmp_path / "model" / "diffusion_pytorch_model.safetensors")
+    with pytest.raises(StyleMambaError, match="no style file"):
+        tiny_pipeline.load_style(tmp_path / "missing.safetensors")
+
+
+def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
+    with pytest.raises(StyleMambaError, match="empty"):
+        tiny_pipeline.train_on_style("", photos, **FAST)
+    with pytest.raises(StyleMambaError, match="at least one"):
+        tiny_pipeline.train_on_style("fire", [], **FAST)
+    with pytest.raises(StyleMambaError, match="no style to save"):
+        tiny_pipeline.save_style(tmp_path / "x.safetensors")
+    state = tmp_path / "state.safetensors"
+    tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **{**FAST, "num_train_steps": 1})
+    with pytest.raises(StyleMambaError, match="another training"):
+        tiny_pipeline.train_on_style("snow", photos, checkpoint_path=state, **FAST)
