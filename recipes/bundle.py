@@ -1,0 +1,55 @@
+"""Stage 6: puts the trained parts together as the bundled model, in fp16, with its model card."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import AutoTokenizer, SiglipModel
+
+from stylemamba import StyleMambaFusion, StyleMambaPipeline
+
+LIMIT = 24_000_000  # bytes, everything together
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vae", default="runs/vae/vae")
+    parser.add_argument("--siglip", default="runs/image/siglip")
+    parser.add_argument("--tokenizer", default="runs/text/tokenizer")
+    parser.add_argument("--fusion", default="runs/fusion/fusion")
+    parser.add_argument("--card", default=Path(__file__).with_name("MODEL_CARD.md"), type=Path)
+    parser.add_argument("--out", default=Path(__file__).parent.parent / "stylemamba" / "bundled", type=Path)
+    args = parser.parse_args()
+
+    pipe = StyleMambaPipeline(
+        vae=AutoencoderKL.from_pretrained(args.vae),
+        fusion=StyleMambaFusion.from_pretrained(args.fusion),
+        style_encoder=SiglipModel.from_pretrained(args.siglip),
+        tokenizer=AutoTokenizer.from_pretrained(args.tokenizer),
+    ).to(torch.float16)
+    shutil.rmtree(args.out, ignore_errors=True)
+    pipe.save_pretrained(args.out)
+    for path in args.out.rglob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content.pop("_name_or_path", None)  # where the parts lay while training says nothing to others
+        if path.name == "model_index.json":
+            content["tokenizer"][1] = "PreTrainedTokenizerFast"  # its name in every version of transformers
+            for part in content.values():
+                if isinstance(part, list) and part[0].startswith("stylemamba"):
+                    part[0] = "stylemamba.fusion"
+        # The tokenizer's vocabulary is the largest text: no indentation there.
+        indent = None if path.name == "tokenizer.json" else 2
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
+    if args.card.exists():
+        shutil.copy(args.card, args.out / "README.md")
+    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
+    print(f"{args.out}: {size / 1e6:.2f} MB")
+    if size > LIMIT:
+        raise SystemExit(f"The bundle has {size} bytes; at most {LIMIT} may be committed.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""SqueezeNet 1.0 features (ImageNet): what two pictures have in common beyond their pixels."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+# (index in torchvision's squeezenet1_0().features, squeeze, expand); the other indices are the first convolution and pools.
+FIRES = {3: (16, 64), 4: (16, 64), 5: (32, 128), 7: (32, 128), 8: (48, 192), 9: (48, 192), 10: (64, 256), 12: (64, 256)}
+POOLS = (2, 6, 11)
+
+
+class Fire(nn.Module):
+    def __init__(self, channels: int, squeeze: int, expand: int):
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeeze, 1)
+        self.expand1x1 = nn.Conv2d(squeeze, expand, 1)
+        self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
+
+    def forward(self, x):
+        x = F.relu(self.squeeze(x))
+        return torch.cat([F.relu(self.expand1x1(x)), F.relu(self.expand3x3(x))], 1)
+
+
+class SqueezeNetFeatures(nn.Module):
+    """RGB in 0..1 (B, 3, H, W) -> the features after the layers in ``taps``, each (B, C, h, w)."""
+
+    def __init__(self, weights: str | Path, taps: tuple[int, ...] = (0, 4, 7, 9)):
+        super().__init__()
+        self.taps = taps
+        layers, channels = {"0": nn.Conv2d(3, 96, 7, stride=2)}, 96
+        for index, (squeeze, expand) in FIRES.items():
+            layers[str(index)] = Fire(channels, squeeze, expand)
+            channels = 2 * expand
+        self.features = nn.ModuleDict(layers)
+        self.load_state_dict({k: v.float() for k, v in load_file(weights).items() if k.startswith("features.")})
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        x, out = (x - self.mean) / self.std, []
+        for index in range(max(self.taps) + 1):
+            if index in POOLS:
+                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            elif index == 0:
+                x = F.relu(self.features["0"](x))
+            elif index != 1:
+                x = self.features[str(index)](x)
+            if index in self.taps:
+                out.append(x)
+        return out
+
+
+def content_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """Mean absolute difference of the features, each layer scaled by the mean size of ``b``'s."""
+    return sum((x - y).abs().mean() / (y.abs().mean() + 1e-6) for x, y in zip(a, b)) / len(a)
+
+
+def style_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """Difference of the features' channel means and standard deviations (adaptive instance norm's style loss, Huang & Belongie 2017)."""
+    total = 0.0
+    for x, y in zip(a, b):
+        size = y.std((2, 3)).mean() + 1e-6
+        total = total + ((x.mean((2, 3)) - y.mean((2, 3))).abs().mean() + (x.std((2, 3)) - y.std((2, 3))).abs().mean()) / size
+    return total / len(a)

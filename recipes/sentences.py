@@ -1,0 +1,64 @@
+"""Sentences for training the text tower and the fusion: the vocabulary in many wordings, and the language around it."""
+
+import json
+from importlib.resources import files
+
+import numpy as np
+
+TEMPLATES = (
+    "{}", "{} style", "a picture in {} style", "{} art", "make it look like {}", "turn this photo into {}", "an image of {}",
+    "a beautiful {}", "{} with a lot of detail", "in the style of {}", "as {}", "the look of {}", "a {} of a {subject}", "{subject}, {}",
+    "{} picture of my {subject}", "a {subject} as {}", "{}, soft colors", "{}, high quality", "a {adjective} {}", "{adjective} {}",
+)  # fmt: skip
+ZH_TEMPLATES = ("{}", "{}风格", "一幅{}", "{}效果", "变成{}", "像{}一样", "一张{}风格的照片", "美丽的{}")
+SUBJECTS = (
+    "woman", "man", "child", "face", "dog", "cat", "horse", "bird", "house", "street", "city", "bridge", "boat", "harbor", "garden", "flower",
+    "tree", "forest", "mountain", "river", "lake", "sea", "beach", "sky", "car", "train", "kitchen", "table", "fruit", "portrait", "landscape",
+    "still life", "selfie", "holiday photo", "wedding", "crowd", "church", "castle", "meadow", "cloud",
+)  # fmt: skip
+ADJECTIVES = (
+    "soft", "bright", "dark", "hazy", "foggy", "colorful", "pale", "warm", "cold", "old", "modern", "abstract", "delicate", "bold", "dramatic",
+    "peaceful", "gloomy", "vivid", "muted", "rough", "elegant", "dreamy", "blue", "red", "green", "golden", "purple", "monochrome", "vintage",
+    "futuristic", "sad", "happy", "mysterious", "simple", "wild", "rainy", "sunny",
+)  # fmt: skip
+
+
+def vocabulary() -> list[dict]:
+    """The styles that ship with the package: name, zh, group, wordings."""
+    return json.loads(files("stylemamba").joinpath("styles.json").read_text(encoding="utf-8"))
+
+
+def word_it(wording: str, rng: np.random.Generator) -> str:
+    """A wording of a style inside a random template."""
+    template = TEMPLATES[rng.integers(len(TEMPLATES))]
+    return template.format(wording, subject=SUBJECTS[rng.integers(len(SUBJECTS))], adjective=ADJECTIVES[rng.integers(len(ADJECTIVES))])
+
+
+def style_sentences(count: int, rng: np.random.Generator) -> list[str]:
+    """Styles in free wording; every fourth sentence combines two."""
+    styles, out = vocabulary(), []
+    for index in range(count):
+        words = []
+        for _ in range(2 if index % 4 == 0 else 1):
+            style = styles[rng.integers(len(styles))]
+            words.append(([style["name"]] * 2 + style["wordings"])[rng.integers(2 + len(style["wordings"]))])
+        out.append(word_it(" and ".join(words) if rng.random() < 0.5 else ", ".join(words), rng))
+    return out
+
+
+def word_sentences(count: int, words: list[str], rng: np.random.Generator) -> list[str]:
+    """Any words of the language, so that unseen sentences land near their meaning."""
+    patterns = ("{0}", "{0} {1}", "a {0} painting", "{0} style", "in the style of {0}", "made of {0}", "a {0} {1}", "{0} and {1}", "a photo of a {0}",
+                "like a {0} in the {1}", "{0} {1} {2}", "the {0} of {1}", "a {2} {0} with {1}", "{0} colors", "a drawing of {0}")  # fmt: skip
+    picks = rng.integers(len(words), size=(count, 3))
+    return [patterns[i % len(patterns)].format(*(words[p] for p in row)) for i, row in enumerate(picks)]
+
+
+def chinese_pairs(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """(Chinese sentence, English sentence of the same meaning)."""
+    styles, out = vocabulary(), []
+    for _ in range(count):
+        one, two = (styles[i] for i in rng.choice(len(styles), 2, replace=False))
+        zh, en = (one["zh"], one["name"]) if rng.random() < 0.7 else (one["zh"] + "和" + two["zh"], one["name"] + " and " + two["name"])
+        out.append((ZH_TEMPLATES[rng.integers(len(ZH_TEMPLATES))].format(zh), en))
+    return out

@@ -1,0 +1,146 @@
+"""Stage 2: the text tower. A small SigLIP text model distilled from a sentence encoder (all-MiniLM-L6-v2), so that it knows more words than styles."""
+
+import argparse
+import json
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+
+
+from stylemamba import checkpoint
+from data import read_folder
+from sentences import chinese_pairs, style_sentences, vocabulary, word_sentences, ZH_TEMPLATES
+
+LENGTH = 32  # tokens
+EMBEDDING = 192
+
+
+def build_siglip(vocab_size: int) -> SiglipModel:
+    text = dict(vocab_size=vocab_size, hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4,
+                max_position_embeddings=LENGTH, projection_size=EMBEDDING, pad_token_id=0, bos_token_id=2, eos_token_id=2)  # fmt: skip
+    vision = dict(hidden_size=EMBEDDING, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, image_size=160, patch_size=16)
+    return SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
+
+
+def build_tokenizer(teacher_vocab: dict[str, int]) -> tuple[PreTrainedTokenizerFast, list[int]]:
+    """The teacher's word pieces that spell English, and the characters of the Chinese style names; with the rows to copy (-1: none)."""
+    keep = [t for t, _ in sorted(teacher_vocab.items(), key=lambda item: item[1]) if re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()]
+    chinese = sorted({c for s in vocabulary() for c in s["zh"]} | {c for t in ZH_TEMPLATES for c in t if not c.isascii()} | set("和的"))
+    tokens = ["[PAD]", "[UNK]", "[SEP]", *keep, *chinese]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 2)])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", eos_token="[SEP]", model_max_length=LENGTH, padding_side="right"
+    )
+    return fast, [teacher_vocab.get(t, -1) for t in tokens]
+
+
+@torch.no_grad()
+def sentence_embeddings(sentences: list[str], folder: str, device: torch.device, batch: int = 256) -> torch.Tensor:
+    """Mean-pooled embeddings of the sentence encoder (count, 384), not normalised."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).to(device).eval()
+    order = np.argsort([len(s) for s in sentences])
+    out = torch.empty(len(sentences), model.config.hidden_size)
+    for at in range(0, len(order), batch):
+        rows = order[at : at + batch]
+        inputs = tokenizer([sentences[i] for i in rows], padding=True, truncation=True, max_length=64, return_tensors="pt").to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            hidden = model(**inputs).last_hidden_state.float()
+        mask = inputs["attention_mask"][..., None].float()
+        out[torch.from_numpy(rows)] = ((hidden * mask).sum(1) / mask.sum(1)).cpu()
+    return F.normalize(out, dim=-1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sentence-encoder", required=True, help="folder of all-MiniLM-L6-v2")
+    parser.add_argument("--photos", required=True)
+    parser.add_argument("--art", required=True)
+    parser.add_argument("--out", default="runs/text")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=192)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+
+    out, device = Path(args.out), torch.device(args.device)
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    teacher_tokenizer = AutoTokenizer.from_pretrained(args.sentence_encoder)
+    tokenizer, rows = build_tokenizer(teacher_tokenizer.get_vocab())
+    words = [t for t in tokenizer.get_vocab() if re.fullmatch("[a-z]{3,}", t)]
+
+    pairs = chinese_pairs(3000, rng)
+    captions = sorted({p.caption for p in read_folder(args.photos) + read_folder(args.art) if p.caption})
+    styled = style_sentences(30000, rng)
+    sentences = styled + word_sentences(40000, sorted(words), rng) + captions + [zh for zh, _ in pairs]
+    meanings = sentences[: -len(pairs)] + [en for _, en in pairs]
+    cache = out / "targets.pt"
+    out.mkdir(parents=True, exist_ok=True)
+    if cache.exists():
+        targets = torch.load(cache, weights_only=True)
+    else:
+        targets = sentence_embeddings(meanings, args.sentence_encoder, device)
+        torch.save(targets, cache)
+    # Principal components of the style sentences: the directions in which styles differ.
+    mean = targets[: len(styled)].mean(0)
+    _, _, basis = torch.linalg.svd(targets[: len(styled)] - mean, full_matrices=False)
+    targets = F.normalize((targets - mean) @ basis[:EMBEDDING].T, dim=-1)
+    # Styles 40 %, words 35 %, captions 10 %, Chinese 15 %.
+    bounds = np.cumsum([0, len(styled), 40000, len(captions), len(pairs)])
+    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.4, 0.35, 0.1, 0.15))])
+    probability /= probability.sum()
+    tokens = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")["input_ids"]
+    print(f"{len(sentences)} sentences, {len(tokenizer)} tokens", flush=True)
+
+    model = build_siglip(len(tokenizer)).to(device)
+    with torch.no_grad():  # start from the teacher's own word vectors, reduced to this width
+        table = AutoModel.from_pretrained(args.sentence_encoder).get_input_embeddings().weight
+        table = table[torch.tensor(rows).clamp(min=0)]
+        table = table - table.mean(0)
+        _, _, axes = torch.linalg.svd(table, full_matrices=False)
+        table = table @ axes[:128].T
+        known = torch.tensor(rows) >= 0
+        weight = model.text_model.embeddings.token_embedding.weight
+        weight[known] = (table / table.std() * 0.05)[known].to(device)
+        weight[~known] = torch.randn_like(weight[~known]) * 0.05
+    student = model.text_model
+    optimizer = torch.optim.AdamW(student.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"model": model}, optimizer)
+    then, log = time.time(), []
+    for step in range(start, args.steps):
+        optimizer.param_groups[0]["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+        index = torch.from_numpy(np.random.default_rng((args.seed, step)).choice(len(sentences), args.batch, p=probability))
+        with torch.autocast(device.type, torch.bfloat16):
+            pooled = student(input_ids=tokens[index].to(device)).pooler_output
+        embedding = F.normalize(pooled.float(), dim=-1)
+        target = targets[index].to(device)
+        # The cosine to the teacher, and the teacher's similarities between the batch's sentences.
+        cosine = (embedding * target).sum(-1)
+        loss = (1 - cosine).mean() + 2 * (embedding @ embedding.T - target @ target.T).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        log.append(cosine.mean().item())
+        if (step + 1) % 100 == 0:
+            print(json.dumps({"step": step + 1, "cosine": round(np.mean(log), 4), "s_per_step": round((time.time() - then) / len(log), 3)}), flush=True)
+            then, log = time.time(), []
+        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"model": model}, optimizer)
+    model.save_pretrained(out / "siglip")
+    tokenizer.save_pretrained(out / "tokenizer")
+
+
+if __name__ == "__main__":
+    main()

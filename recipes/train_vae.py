@@ -1,0 +1,99 @@
+"""Stage 1: a small AutoencoderKL (factor 4, 8 channels) on photos and art. Resumes from its checkpoint."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+
+from stylemamba import checkpoint
+from data import random_crop, read_folder
+from perceptual import SqueezeNetFeatures, content_distance
+
+
+def build() -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        latent_channels=8,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=256,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", required=True)
+    parser.add_argument("--art", required=True)
+    parser.add_argument("--squeezenet", required=True)
+    parser.add_argument("--out", default="runs/vae")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=128)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+
+    out = Path(args.out)
+    torch.manual_seed(args.seed)
+    device = torch.device(args.device)
+    images = [p.load() for p in read_folder(args.photos) + read_folder(args.art)]
+    print(f"{len(images)} pictures", flush=True)
+
+    vae = build().to(device)
+    features = SqueezeNetFeatures(args.squeezenet, taps=(0, 4, 7)).to(device)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"vae": vae}, optimizer)
+    schedule = lambda step: min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+
+    log, then = [], time.time()
+    for step in range(start, args.steps):
+        rng = np.random.default_rng((args.seed, step))
+        optimizer.param_groups[0]["lr"] = args.lr * schedule(step)
+        batch = torch.stack([random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=args.batch)])
+        batch = batch.to(device).float() / 127.5 - 1
+        with torch.autocast(device.type, torch.bfloat16):
+            posterior = vae.encode(batch).latent_dist
+            latents = posterior.sample()
+            decoded = vae.decode(latents).sample
+        decoded = decoded.float()
+        # Noise on the latents' scale would be hidden by growing latents; the KL term keeps them near unit size.
+        kl = posterior.kl().mean() / latents[0].numel()
+        l1 = (decoded - batch).abs().mean()
+        l2 = (decoded - batch).square().mean()
+        with torch.autocast(device.type, torch.bfloat16):
+            perceptual = content_distance(features(decoded / 2 + 0.5), features(batch / 2 + 0.5))
+        loss = l1 + 2 * l2 + 0.05 * perceptual + 2e-4 * kl
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        log.append((l2.item() / 4, perceptual.item(), kl.item()))
+        if (step + 1) % 100 == 0:
+            mse, perceptual, kl = np.mean(log, 0)
+            row = {"step": step + 1, "psnr": -10 * np.log10(mse), "perceptual": perceptual, "kl": kl, "s_per_step": (time.time() - then) / len(log)}
+            print(json.dumps({k: round(float(v), 3) for k, v in row.items()}), flush=True)
+            log, then = [], time.time()
+        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"vae": vae}, optimizer)
+
+    # The scaling factor gives the latents unit variance over the training data, as in latent diffusion.
+    rng = np.random.default_rng(args.seed)
+    with torch.no_grad():
+        batch = torch.stack([random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=64)])
+        latents = vae.encode(batch.to(device).float() / 127.5 - 1).latent_dist.mode()
+    vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
+    vae.save_pretrained(out / "vae")
+    print(f"scaling factor {vae.config.scaling_factor}")
+
+
+if __name__ == "__main__":
+    main()
