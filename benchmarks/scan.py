@@ -2,7 +2,8 @@
 
     python benchmarks/scan.py [--quick] [--threads 1] [--channels 256] [--states 16]
 
-Batch 1, fp32, CPU. mambapy and transformers take part where they are installed; methods that grow too slow are left out where they do.
+Batch 1, fp32, CPU. With one thread it is CPU time, which other programs disturb less; with more it is time on the clock. mambapy and
+transformers take part where they are installed; methods that grow too slow are left out where they do.
 --quick stops at length 1024 and fails unless the scans keep loose bounds.
 """
 
@@ -64,11 +65,12 @@ def make_inputs(name: str, channels: int, states: int, length: int) -> list[torc
 
 def seconds(function: Callable, inputs: list[torch.Tensor], backward: bool) -> float:
     inputs = [t.detach().requires_grad_(backward) for t in inputs]
-    started = time.perf_counter()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    started = clock()
     out = function(*inputs)
     if backward:
         out.sum().backward()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def measure(length: int, backward: bool, channels: int, states: int) -> dict[str, float]:

@@ -16,9 +16,9 @@ PHASE_PERIOD = 8  # tokens
 class FusionBlock(nn.Module):
     """AdaLN -> Mamba -> AdaLN -> MLP with residual gates, as in DiT (arXiv 2212.09748); the gates are zero at initialisation."""
 
-    def __init__(self, hidden_size: int, mlp_ratio: float, **mixer):
+    def __init__(self, hidden_size: int, condition_size: int, mlp_ratio: float, **mixer):
         super().__init__()
-        self.modulation = nn.Linear(hidden_size, 6 * hidden_size)
+        self.modulation = nn.Linear(condition_size, 6 * hidden_size)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
         self.mixer = Mamba2D(hidden_size, **mixer)
@@ -73,12 +73,13 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         self.embed = nn.Linear(latent_channels * patch_size**2, hidden_size)
         # Where a token lies within a fixed tile, so that screens, tesserae and paper grain can be drawn; free of the picture's size.
         self.phase = nn.Parameter(torch.zeros(PHASE_PERIOD, PHASE_PERIOD, hidden_size))
-        self.condition = nn.Sequential(nn.Linear(style_dim, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size), nn.SiLU())
+        condition = min(style_dim, hidden_size)
+        self.condition = nn.Sequential(nn.Linear(style_dim, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU())
         self.blocks = nn.ModuleList(
-            FusionBlock(hidden_size, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm)
+            FusionBlock(hidden_size, condition, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm)
             for _ in range(depth)
         )
-        self.out_modulation = nn.Linear(hidden_size, 2 * hidden_size)
+        self.out_modulation = nn.Linear(condition, 2 * hidden_size)
         self.out = nn.Linear(hidden_size, latent_channels * patch_size**2)
         for layer in (self.out_modulation, self.out):
             nn.init.zeros_(layer.weight)

@@ -47,8 +47,8 @@ def find_images(inputs: Sequence[str]) -> list[str]:
 def name_outputs(images: Sequence[str], output: str | None, label: str, many: bool) -> list[str]:
     """Where each result goes.
 
-    One picture goes to ``output``; with several (``many``), or when ``output`` is a folder or ends in a slash, each goes into that folder as
-    ``<name>-<label>.png``. Without ``output`` that name is in the current folder, except that stdin's picture goes to stdout.
+    One picture goes to ``output``; with several (``many``), or when ``output`` is a folder or ends in a slash, each goes into that folder
+    as ``<name>-<label>.png``. Without ``output`` that name is in the current folder, except that stdin's picture goes to stdout.
 
     Raises:
         StyleMambaError: the folder is missing or not writable, the file type is unknown, or a result would replace an input.
@@ -130,7 +130,9 @@ def write_image(picture: Image.Image, alpha: Image.Image | None, output: str, st
     except (OSError, ValueError) as error:  # ValueError: a picture larger than the file type can hold
         target = "stdout" if output == STREAM else output
         reason = getattr(error, "strerror", None) or error
-        raise StyleMambaError(f"{target} could not be written ({reason}); check the free space and the permissions of its folder.") from error
+        raise StyleMambaError(
+            f"{target} could not be written ({reason}); check the free space and the permissions of its folder."
+        ) from error
 
 
 @contextlib.contextmanager

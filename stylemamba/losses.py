@@ -109,14 +109,15 @@ class MaskedDirectionalLoss(nn.Module):
 def random_masks(count: int, height: int, width: int, area: tuple[float, float], generator: torch.Generator | None = None) -> Tensor:
     """Bool (count, 1, height, width), each true in one rectangle.
 
-    Its part of the picture is uniform in the range ``area``, up to whole pixels; its shape lies between half as high as wide and twice,
-    both relative to the picture's; its place is uniform.
+    Its part of the picture is uniform in the range ``area``, up to whole pixels; its height over its width lies between half and twice
+    the picture's; its place is uniform.
     """
     masks = torch.zeros(count, 1, height, width, dtype=torch.bool)
     device = None if generator is None else generator.device
     for mask, (size, shape, down, right) in zip(masks, torch.rand(count, 4, generator=generator, device=device).tolist()):
         part = area[0] + size * (area[1] - area[0])
-        rows = min(max(round(height * math.sqrt(part * 2 ** (2 * shape - 1))), 1), height)
+        # Not lower than the part of the height at which the full width gives the area.
+        rows = min(max(round(height * math.sqrt(part * 2 ** (2 * shape - 1))), round(height * part), 1), height)
         columns = min(max(round(part * height * width / rows), 1), width)
         top, left = round(down * (height - rows)), round(right * (width - columns))
         mask[:, top : top + rows, left : left + columns] = True
@@ -198,7 +199,7 @@ class ContentLoss(nn.Module):
     squared difference of VGG-19 features (conv4_2 and conv5_2), here the latents take their place because they are there already.
 
     Args:
-        features: applied to both arguments first, such as a convolutional network where the arguments are pictures; (B, ...) -> (B, C, h, w).
+        features: applied to both arguments first, such as a convolutional network where they are pictures; (B, ...) -> (B, C, h, w).
     """
 
     def __init__(self, features: Callable[[Tensor], Tensor] | None = None):
@@ -210,8 +211,8 @@ class ContentLoss(nn.Module):
         """The mean over the batch; both (B, C, h, w)."""
         if stylised_latents.dim() != 4 or stylised_latents.shape != content_latents.shape:
             raise StyleMambaError(
-                f"Stylised and content latents must have one shape (batch, channels, height, width), but have {tuple(stylised_latents.shape)} "
-                f"and {tuple(content_latents.shape)}."
+                "Stylised and content latents must have one shape (batch, channels, height, width), "
+                f"but have {tuple(stylised_latents.shape)} and {tuple(content_latents.shape)}."
             )
         (features,) = self._features
         if features is not None:

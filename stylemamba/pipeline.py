@@ -76,8 +76,12 @@ class StyleMambaPipeline(DiffusionPipeline):
         with torch.inference_mode(False):
             # safetensors only: a pickle could run code.
             pipe = super().from_pretrained(path, **{"use_safetensors": True, **kwargs})
-            # float32 unless asked for: the files may be smaller than what a CPU computes fast.
-            return pipe if {"dtype", "torch_dtype"} & set(kwargs) else pipe.to(torch.float32)
+            if not {"dtype", "torch_dtype"} & set(kwargs):
+                # The files may be smaller than what a CPU computes fast.
+                for part in pipe.components.values():
+                    if isinstance(part, torch.nn.Module):
+                        part.float()
+        return pipe
 
     @classmethod
     def from_components(

@@ -52,18 +52,27 @@ def ssd_scan(
     Raises:
         StyleMambaError: when the shapes do not fit each other.
     """
-    batch, length, heads, head_dim = x.shape
-    groups, d_state = B.shape[2:]
-    if dt.shape != (batch, length, heads) or A.shape != (heads,) or B.shape != C.shape or B.shape[:2] != (batch, length) or heads % groups:
+    fits = (
+        x.dim() == B.dim() == 4
+        and 0 not in x.shape + B.shape
+        and B.shape == C.shape
+        and B.shape[:2] == x.shape[:2]
+        and dt.shape == x.shape[:3]
+        and A.shape == x.shape[2:3]
+        and x.shape[2] % B.shape[2] == 0
+        and (D is None or D.shape == A.shape)
+    )
+    if not fits:
         raise StyleMambaError(
-            f"ssd_scan: the shapes x {tuple(x.shape)}, dt {tuple(dt.shape)}, A {tuple(A.shape)}, B {tuple(B.shape)} and C {tuple(C.shape)} "
-            "do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,) and twice (batch, length, groups, d_state)."
+            f"ssd_scan: the shapes x {tuple(x.shape)}, dt {tuple(dt.shape)}, A {tuple(A.shape)}, B {tuple(B.shape)}, C {tuple(C.shape)} "
+            f"and D {None if D is None else tuple(D.shape)} do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,), "
+            "twice (batch, length, groups, d_state), and (heads,)."
         )
     dtype = x.dtype
     if dtype in (torch.float16, torch.bfloat16):
         x, dt, A, B, C = (t.float() for t in (x, dt, A, B, C))
     with torch.autocast(x.device.type, enabled=False):
-        y = _chunked(x, dt, A, B, C, min(chunk_size, length))
+        y = _chunked(x, dt, A, B, C, min(chunk_size, x.shape[1]))
     if D is not None:
         y = y + D[:, None] * x
     return y.to(dtype)

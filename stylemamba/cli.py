@@ -1,0 +1,384 @@
+"""The command line: ``stylemamba stylize | train | info | styles``.
+
+Results go to stdout (paths, JSON, or the picture itself), everything else to stderr. A user's mistake is one sentence and exit code 2,
+Ctrl-C is exit code 130. Heavy imports happen inside the commands, so that help and mistakes answer at once.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import StyleMambaError
+
+app = typer.Typer(
+    name="stylemamba",
+    help="Gives any photo the style that a sentence describes.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+MISTAKE, INTERRUPTED = 2, 130
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="FOLDER", help="A folder made by save_pretrained, or a hub id; by default the bundled model."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps ...; by default the fastest there is.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Makes a run repeatable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+class _Stopped(Exception):
+    """Ctrl-C, with a sentence that says what was kept."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line (``sys.argv`` by default) and returns its exit code."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the libraries' deprecations are for developers
+            result = app(args=arguments, prog_name="stylemamba", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except StyleMambaError as error:
+        return _complain(str(error), MISTAKE)
+    except _Stopped as stop:
+        return _complain(str(stop), INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("Interrupted.", INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe has left: nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's usage errors have it; their classes moved between versions
+            raise
+        message = error.format_message().rstrip(".")  # empty where help was printed instead
+        return _complain(f"{message}; see `stylemamba --help`.", MISTAKE) if message else MISTAKE
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def stylize(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Photos, folders of photos, or - for stdin.")],
+    style: Annotated[
+        list[str] | None, typer.Option("--style", "-s", metavar="TEXT", help='The style in words: "a Monet painting".')
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="A file, a folder for several photos, or - for stdout; by default NAME-STYLE.png in the current folder.",
+        ),
+    ] = None,
+    strength: Annotated[float, typer.Option(min=0, max=3, help="0 is the photo, 1 the style, more exaggerates.")] = 1.0,
+    model: Model = None,
+    style_file: Annotated[str | None, typer.Option(metavar="FILE", help="A style trained with `stylemamba train`.")] = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> int:
+    """Stylises photos.
+
+    Prints the paths of the pictures it writes. It never replaces an input, turns photos upright, keeps transparency (PNG, WebP, TIFF) and
+    carries no metadata over.
+    """
+    from . import image_files
+
+    prompt = _one_style(style, style_file)
+    images = image_files.find_images(inputs)
+    label = image_files.slug(prompt or os.path.splitext(os.path.basename(style_file))[0])
+    outputs = image_files.name_outputs(images, output, label, many=len(images) > 1 or any(os.path.isdir(item) for item in inputs))
+    to_stdout = outputs == [image_files.STREAM]
+    if to_stdout and as_json:
+        raise StyleMambaError("--json and the picture cannot both go to stdout; name a file with -o.")
+    if to_stdout and sys.stdout.isatty():
+        raise StyleMambaError("The picture would go to the terminal; name a file with -o or redirect stdout.")
+
+    done, failed = [], []
+    with _interruptible(lambda: f"{len(done)} of {len(images)} pictures were finished."):
+        photos = _load_in_turn(images)
+        if len(images) == 1:
+            photos = iter([next(photos)])  # a mistake in the only photo shows before the model is loaded
+        pipe = _load_pipeline(model, device, style_file)
+        with _progress("Stylising", len(images)) as show:
+            for count, (image, out, photo) in enumerate(zip(images, outputs, photos), start=1):
+                started = time.perf_counter()
+                try:
+                    if isinstance(photo, StyleMambaError):
+                        raise photo
+                    picture, alpha = photo
+                    with _memory_errors(image):
+                        result = pipe(picture, prompt, strength=strength, generator=_generator(seed)).images[0]
+                    image_files.write_image(result, alpha, out)
+                except StyleMambaError as error:
+                    if len(images) == 1:
+                        raise
+                    failed.append({"input": image, "error": str(error)})
+                    _complain(str(error), MISTAKE)  # the other photos go on
+                else:
+                    seconds = round(time.perf_counter() - started, 3)
+                    done.append({"input": image, "output": out, "width": result.width, "height": result.height, "seconds": seconds})
+                    if not to_stdout and not as_json:
+                        print(out, flush=True)
+                show(count, image)
+    if as_json:
+        used = {"style": prompt or pipe.style["prompt"], "strength": strength, "seed": seed, "device": str(pipe.device)}
+        _print_json({**used, "images": done, "failed": failed})
+    return MISTAKE if failed else 0
+
+
+@app.command()
+def train(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help='The style in words: "a Monet painting".')],
+    images: Annotated[str, typer.Option("--images", metavar="DIR", help="A folder of photos to train on, or one photo.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="STYLE.safetensors", help="The style file to write.")],
+    steps: Annotated[int, typer.Option(min=1, help="Training steps in total.")] = 100,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state that an earlier run left beside the style file.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a run repeatable.")] = 0,
+    model: Model = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> int:
+    """Trains a style on photos of your own and writes it to a style file for `stylize --style-file`.
+
+    Ctrl-C writes the style as it is by then. The state for --resume is kept beside it as STYLE.state.safetensors; a run without --resume
+    starts anew.
+    """
+    from . import image_files
+
+    if not text.strip():
+        raise StyleMambaError('The style is empty; describe it in words, for example "a Monet painting".')
+    if not output.endswith(".safetensors"):
+        raise StyleMambaError(f"{output}: style files are safetensors; end the name in .safetensors.")
+    photos = image_files.find_images([images])
+    state = output.removesuffix(".safetensors") + ".state.safetensors"
+    for path in (output, state):
+        image_files.check_writable(path)
+    if resume and not os.path.exists(state):
+        raise StyleMambaError(f"There is no state to go on from at {state}; train once without --resume.")
+
+    pipe = None
+
+    def kept() -> str:
+        if pipe is None or not (pipe.style and pipe.style["steps"]):
+            return "nothing was written."
+        pipe.save_style(output)
+        return f"the style after {pipe.style['steps']} steps is in {output}; go on with --resume."
+
+    started = time.perf_counter()
+    with _interruptible(kept):
+        pipe = _load_pipeline(model, device)
+        if not resume and os.path.exists(state):
+            os.remove(state)
+        with _progress("Training", steps) as show, _memory_errors(images):
+            history = pipe.train_on_style(
+                text,
+                photos,
+                num_train_steps=steps,
+                seed=seed,
+                callback=lambda step, info: show(step, f"loss {info['losses']['total']:.4f}"),
+                checkpoint_path=state,
+            )
+        pipe.save_style(output)
+    if as_json:
+        seconds = round(time.perf_counter() - started, 3)
+        _print_json({**pipe.style, "output": output, "state": state, "seconds": seconds, "history": history})
+    else:
+        print(output)
+    return 0
+
+
+@app.command()
+def info(model: Model = None, device: Device = None, as_json: AsJson = False) -> int:
+    """Shows versions, the device, and the model's parts."""
+    import importlib.util
+    import platform
+
+    import diffusers
+    import torch
+    import transformers
+
+    pipe = _load_pipeline(model, device)
+    parts = {}
+    for name, part in pipe.components.items():
+        parts[name] = {"class": type(part).__name__}
+        if isinstance(part, torch.nn.Module):
+            parts[name] |= {"parameters": sum(p.numel() for p in part.parameters()), "dtype": str(part.dtype).removeprefix("torch.")}
+    report = {
+        "stylemamba": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+        "device": str(pipe.device),
+        "mamba-ssm": importlib.util.find_spec("mamba_ssm") is not None,
+        "model": model or "bundled",
+        "parts": parts,
+        "parameters": sum(part.get("parameters", 0) for part in parts.values()),
+        "fusion": {key: value for key, value in pipe.fusion.config.items() if not key.startswith("_")},
+        "code licence": "Apache-2.0",
+    }
+    if as_json:
+        _print_json(report)
+        return 0
+    for key, value in report.items():
+        if key == "parts":
+            for name, part in value.items():
+                count = f"{part['parameters']:>12,} parameters, {part['dtype']}" if "parameters" in part else ""
+                print(f"  {name:<13} {part['class']:<22}{count}".rstrip())
+        elif key == "fusion":
+            print("fusion         " + ", ".join(f"{name}={setting}" for name, setting in value.items()))
+        else:
+            shown = {True: "installed", False: "not installed (optional)"}[value] if isinstance(value, bool) else value
+            print(f"{key:<14} {shown:,}" if isinstance(shown, int) else f"{key:<14} {shown}")
+    return 0
+
+
+@app.command()
+def styles(as_json: AsJson = False) -> int:
+    """Lists the styles that the bundled model was taught; any other wording works by its meaning."""
+    from importlib.resources import files
+
+    vocabulary = json.loads(files(__package__).joinpath("styles.json").read_text(encoding="utf-8"))
+    if as_json:
+        _print_json(vocabulary)
+        return 0
+    groups: dict[str, list[str]] = {}
+    for entry in vocabulary:
+        groups.setdefault(entry["group"], []).append(entry["name"])
+    for group, names in groups.items():
+        print(f"{group}: {', '.join(names)}")
+    return 0
+
+
+def _one_style(style: list[str] | None, style_file: str | None) -> str | None:
+    if style and len(style) > 1:
+        raise StyleMambaError("--style was given more than once; describe the style in one sentence, or run once for each.")
+    if style and not style[0].strip():
+        raise StyleMambaError('--style is empty; describe the style in words, for example --style "a Monet painting".')
+    if not style and style_file is None:
+        raise StyleMambaError('No style was given; add --style "a Monet painting" or --style-file FILE.')
+    if style_file is not None and not os.path.isfile(style_file):
+        raise StyleMambaError(f"{style_file}: no such style file; check the path, or train one with `stylemamba train`.")
+    return style[0].strip() if style else None
+
+
+def _load_in_turn(images: list[str]) -> Iterator[tuple | StyleMambaError]:
+    """Each photo with its transparency, read when its turn comes; in place of an unreadable one among many, the error."""
+    from .images import load_image_and_alpha
+
+    for image in images:
+        try:
+            yield load_image_and_alpha(sys.stdin.buffer.read(), "stdin") if image == "-" else load_image_and_alpha(image)
+        except StyleMambaError as error:
+            if len(images) == 1:
+                raise
+            yield error
+
+
+def _load_pipeline(model: str | None, device: str | None, style_file: str | None = None):
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for chatter in (diffusers_logging, transformers_logging):
+        chatter.disable_progress_bar()
+        chatter.set_verbosity_error()
+    from .pipeline import StyleMambaPipeline
+
+    if device is None:
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        device = accelerator.type if accelerator else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise StyleMambaError(f"The device {device} is not usable here; choose another with --device, for example --device cpu.") from error
+    try:
+        pipe = StyleMambaPipeline.from_pretrained(model)
+    except StyleMambaError:
+        raise
+    except (OSError, ValueError) as error:  # what the hub's client and the model loaders raise for missing, private or foreign files
+        reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
+        raise StyleMambaError(
+            f"The model {model or '(bundled)'} could not be loaded ({reason}); name a folder made by save_pretrained."
+        ) from error
+    pipe.to(device)
+    pipe.set_progress_bar_config(disable=True)
+    if style_file is not None:
+        pipe.load_style(style_file)
+    return pipe
+
+
+def _generator(seed: int | None):
+    """A fresh generator for each photo, on the CPU: the same seed gives the same picture on every device and in any company."""
+    if seed is None:
+        return None
+    import torch
+
+    return torch.Generator().manual_seed(seed)
+
+
+@contextlib.contextmanager
+def _memory_errors(name: str) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+            raise StyleMambaError(f"{name} needs more memory than there is; scale it down or choose another --device.") from error
+        raise
+
+
+@contextlib.contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar on stderr when that is a terminal; gives a function that shows how much is done and a word on it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda completed, text: bar.update(task, completed=completed, description=text)
+
+
+@contextlib.contextmanager
+def _interruptible(kept: Callable[[], str]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _Stopped(f"Interrupted: {kept()}") from None
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(f"stylemamba: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
