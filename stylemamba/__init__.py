@@ -16,14 +16,12 @@ _EXPORTS = {
     "selective_scan": "stylemamba.scan",
     "ssd_scan": "stylemamba.ssd",
 }
-# model_index.json names this package as the fusion's library, and diffusers' loader then looks up its base classes by name in that library.
-_LOADER_BASES = {"ModelMixin": "diffusers"}
 
 __all__ = [*_EXPORTS, "__version__"]
 
 
 def __getattr__(name: str):
-    module = _EXPORTS.get(name) or _LOADER_BASES.get(name)
+    module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(module), name)

@@ -357,12 +357,14 @@ def _memory_errors(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """A progress bar on stderr when that is a terminal; gives a function that shows how much is done and a word on it."""
+    if not sys.stderr.isatty():
+        yield lambda completed, text: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=False) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task("", total=total)
         yield lambda completed, text: bar.update(task, completed=completed, description=text)
 

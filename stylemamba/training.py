@@ -32,8 +32,8 @@ class LossWeights:
     global_direction: float = 1.0
     masked_direction: float = 1.0
     second_order: float = 0.5
-    content: float = 0.2
-    total_variation: float = 0.5
+    content: float = 0.05
+    total_variation: float = 0.05
 
 
 def train_on_style(
@@ -44,8 +44,8 @@ def train_on_style(
     num_train_steps: int = 100,
     seed: int = 0,
     callback: Callable[[int, dict], None] | None = None,
-    learning_rate: float = 1e-2,
-    batch_size: int = 2,
+    learning_rate: float = 5e-3,
+    batch_size: int = 3,
     size: int = 256,
     source_prompt: str = "a photo",
     parameters: str = "modulation",
@@ -138,7 +138,8 @@ def train_on_style(
                 for group in optimizer.param_groups:
                     group["lr"] = rate * min(1, (step + 1) / 5) * (0.55 + 0.45 * float(np.cos(np.pi * step / num_train_steps)))
                 rng = np.random.default_rng((seed, step))
-                pick = torch.from_numpy(rng.permutation(len(photos))[:batch_size]).to(device)
+                # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
+                pick = torch.from_numpy(np.append(0, 1 + rng.permutation(len(photos) - 1))[:batch_size]).to(device)
                 masks = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 styled = fusion(latents[pick].to(fusion.dtype), condition.to(fusion.dtype)).float()
                 pictures = pipe.decode_latents(styled).clamp(0, 1)
@@ -149,7 +150,8 @@ def train_on_style(
                     "content": losses["content"](styled, latents[pick]),
                     "total_variation": losses["total_variation"](pictures),
                 }
-                values["second_order"] = losses["second_order"](features - photo_features[pick], values["global_direction"])
+                anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
+                values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
                 total = sum(getattr(weights, name) * value for name, value in values.items())
                 optimizer.zero_grad(set_to_none=True)
                 total.backward()

@@ -56,7 +56,9 @@ def make_tiny_pipeline():
         bos_token_id=tokenizer.eos_token_id,
         **size,
     )
-    siglip = SiglipModel(SiglipConfig(text_config=text.to_dict(), vision_config=SiglipVisionConfig(image_size=32, patch_size=16, **size).to_dict()))
+    siglip = SiglipModel(
+        SiglipConfig(text_config=text.to_dict(), vision_config=SiglipVisionConfig(image_size=32, patch_size=16, **size).to_dict())
+    )
     fusion = StyleMambaFusion(latent_channels=4, style_dim=16, hidden_size=32, depth=1, d_state=4, head_dim=8)
     for parameter in fusion.parameters():  # a fresh fusion returns its input exactly
         if not parameter.any():
