@@ -96,7 +96,8 @@ class _Scene:
             self.blend(trunk * 1.0, (0.24, 0.17, 0.12))
             radius = np.hypot((self.x - x) * self.aspect, (self.y - (foot - 1.7 * size)) * 0.8) / size
             mask = ((1.05 - radius + 0.45 * (leaves - 0.5)) * 12).clip(0, 1)
-            sunlit = (0.5 + (0.5 if x < self.SUN[0] else -0.5) * (self.x - x) * self.aspect / size + 1.3 * (leaves - 0.5)).clip(0, 1)[..., None]
+            towards_sun = np.sign(self.SUN[0] - x) * (self.x - x) * self.aspect / size
+            sunlit = (0.5 + 0.5 * towards_sun + 1.3 * (leaves - 0.5)).clip(0, 1)[..., None]
             self.blend(mask, np.array([0.08, 0.19, 0.09]) + sunlit * [0.36, 0.34, 0.08])
 
     def house(self) -> None:

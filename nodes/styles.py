@@ -1,0 +1,118 @@
+"""Styles from sentences and pictures, and mixtures of styles."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from .values import CATEGORY, ModelSocket, Style, StyleSocket, advanced
+
+DEFAULT_TEXT = "a watercolor painting"
+
+
+class StyleMambaStyleEmbedding(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaStyleEmbedding",
+            display_name="SigLIP Style Embedding",
+            category=CATEGORY,
+            description="Turns a sentence, a picture, or both into a style.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load StyleMamba Model."),
+                io.String.Input(
+                    "text",
+                    default=DEFAULT_TEXT,
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip=(
+                        "The style in a few words: a painter, a medium, a light, a mood. Leave it empty to take the style "
+                        "from the picture alone."
+                    ),
+                ),
+                io.Image.Input(
+                    "style_image", optional=True, tooltip="A picture in the wanted style. Of several pictures the mean is taken."
+                ),
+                io.Float.Input(
+                    "image_weight",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="With text and picture: 0 follows the text alone, 1 the picture alone.",
+                ),
+                advanced(
+                    io.String.Input(
+                        "source_text",
+                        default="a photo",
+                        optional=True,
+                        tooltip=(
+                            "What your photo is, in words. The style is the direction from here to the text; 'a photo' is "
+                            "nearly always right."
+                        ),
+                    )
+                ),
+            ],
+            outputs=[StyleSocket.Output(display_name="style", tooltip="For Mamba Fusion and Blend Styles.")],
+        )
+
+    @classmethod
+    def execute(cls, model, text, style_image=None, image_weight=0.5, source_text="a photo") -> io.NodeOutput:
+        from stylemamba import StyleMambaError
+
+        text = text.strip()
+        if not text and style_image is None:
+            raise StyleMambaError(
+                "There is neither a text nor a style image; describe a style in a few words, such as 'a watercolor painting'."
+            )
+        pipe = model.on_device()
+        said = pipe.encode_prompt(text, source_text)[0] if text else None
+        if style_image is None:
+            return io.NodeOutput(Style.of(pipe, text, said))
+        pictures = style_image[..., :3].movedim(-1, 1).clamp(0, 1)
+        shown = sum(pipe.encode_style_image(picture[None])[0] for picture in pictures)
+        return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else _unit(shown)))
+
+
+class StyleMambaBlendStyles(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaBlendStyles",
+            display_name="Blend Styles",
+            category=CATEGORY,
+            description="Mixes two styles. Chain several of these for more.",
+            inputs=[
+                StyleSocket.Input("style_a", tooltip="One style, trained or not."),
+                StyleSocket.Input("style_b", tooltip="The other style."),
+                io.Float.Input(
+                    "balance", default=0.5, min=0.0, max=1.0, step=0.05, tooltip="0 is style A, 1 is style B, 0.5 has equal parts of both."
+                ),
+            ],
+            outputs=[StyleSocket.Output(display_name="style", tooltip="The mixture.")],
+        )
+
+    @classmethod
+    def execute(cls, style_a, style_b, balance) -> io.NodeOutput:
+        from stylemamba import StyleMambaError
+        from stylemamba.style_file import EMBEDDING
+
+        if style_a.info["base"] != style_b.info["base"]:
+            raise StyleMambaError("The two styles belong to different models and cannot be blended; make both with the same model.")
+        tensors = {}
+        for style, share in ((style_a, 1 - balance), (style_b, balance)):
+            for name, tensor in style.tensors.items():
+                tensors[name] = tensors.get(name, 0) + share * tensor
+        tensors[EMBEDDING] = _between(style_a.embedding, style_b.embedding, balance)
+        return io.NodeOutput(Style(tensors, {**style_a.info, "prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}"}))
+
+
+def _between(a, b, share: float):
+    """From embedding ``a`` (share 0) to ``b`` (share 1), on the unit sphere."""
+    return _unit((1 - share) * _unit(a) + share * _unit(b))
+
+
+def _unit(embedding):
+    import torch.nn.functional as F
+
+    return F.normalize(embedding, dim=-1)

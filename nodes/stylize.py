@@ -1,0 +1,314 @@
+"""Photo -> latent -> stylised latent -> picture: the paper's steps as nodes, and all of them in one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from comfy_api.v0_0_2 import io
+
+from .progress import Progress
+from .styles import DEFAULT_TEXT, StyleMambaStyleEmbedding
+from .values import CATEGORY, Model, ModelSocket, Photo, Style, StyleSocket
+
+STRENGTH = dict(
+    default=1.0,
+    min=0.0,
+    max=3.0,
+    step=0.05,
+    tooltip="How much of the style: 0 leaves the photo, 1 is the full style, more exaggerates.",
+)
+MASK_TOOLTIP = "The style goes where the mask is white; the rest of the photo stays as it is. Without a mask the whole photo is stylised."
+
+
+class StyleMambaVAEEncode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaVAEEncode",
+            display_name="VAE Encode (StyleMamba)",
+            category=CATEGORY,
+            description="Encodes photos of any size into latents, and remembers their size and what the VAE loses of them.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load StyleMamba Model."),
+                io.Image.Input("image", tooltip="The photo, or a batch of photos or video frames."),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Another VAE than the model's own: only for a model that was trained with it, such as one for the SD VAE.",
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="For Mamba Fusion.")],
+        )
+
+    @classmethod
+    def execute(cls, model, image, vae=None) -> io.NodeOutput:
+        return io.NodeOutput(encode(model, image, Progress(len(image)), vae))
+
+
+class StyleMambaFusion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaFusion",
+            display_name="Mamba Fusion",
+            category=CATEGORY,
+            description="Gives latents a style. Several of these in a row, each with its mask, put several styles into one picture.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load StyleMamba Model."),
+                io.Latent.Input("latent", tooltip="From VAE Encode (StyleMamba)."),
+                StyleSocket.Input("style", tooltip="From SigLIP Style Embedding, Train on Style, Load Style or Blend Styles."),
+                io.Float.Input("strength", **STRENGTH),
+                io.Mask.Input("mask", optional=True, tooltip=MASK_TOOLTIP),
+            ],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="The stylised latents, for Decode (StyleMamba).")],
+        )
+
+    @classmethod
+    def execute(cls, model, latent, style, strength, mask=None) -> io.NodeOutput:
+        return io.NodeOutput(fuse(model, latent, style, strength, Progress(len(latent["samples"])), mask))
+
+
+class StyleMambaDecode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaDecode",
+            display_name="VAE Decode (StyleMamba)",
+            category=CATEGORY,
+            description="Decodes latents into pictures of the photos' own size.",
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load StyleMamba Model."),
+                io.Latent.Input("latent", tooltip="From Mamba Fusion."),
+                io.Vae.Input("vae", optional=True, tooltip="The VAE that was used for encoding, if it was not the model's own."),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The stylised pictures, as many and as large as the photos.")],
+        )
+
+    @classmethod
+    def execute(cls, model, latent, vae=None) -> io.NodeOutput:
+        return io.NodeOutput(decode(model, latent, Progress(len(latent["samples"])), vae))
+
+
+class StyleMambaStylize(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaStylize",
+            display_name="Stylize (StyleMamba)",
+            category=CATEGORY,
+            description="Gives a photo the style that a sentence describes: everything in one node, with the bundled model.",
+            inputs=[
+                io.Image.Input("image", tooltip="The photo, or a batch of photos or video frames, of any size."),
+                io.String.Input(
+                    "text",
+                    default=DEFAULT_TEXT,
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="The style in a few words, such as 'a Monet painting', 'charcoal drawing' or 'a hazy mosaic'.",
+                ),
+                io.Float.Input("strength", **STRENGTH),
+                io.Mask.Input("mask", optional=True, tooltip=MASK_TOOLTIP),
+                ModelSocket.Input("model", optional=True, tooltip="Another model than the bundled one."),
+                StyleSocket.Input("style", optional=True, tooltip="A trained or blended style, which takes the place of the text."),
+            ],
+            outputs=[io.Image.Output(display_name="image", tooltip="The stylised pictures, as many and as large as the photos.")],
+        )
+
+    @classmethod
+    def execute(cls, image, text, strength, mask=None, model=None, style=None) -> io.NodeOutput:
+        import torch
+
+        from .load import bundled_model
+
+        model = model or bundled_model()
+        style = style or StyleMambaStyleEmbedding.execute(model, text)[0]
+        masks = [None] * len(image) if mask is None else _masks(mask, image.movedim(-1, 1))
+        progress, pictures = Progress(3 * len(image)), []
+        for photo, part in zip(image.split(1), masks):  # one at a time: a long batch needs no more memory than its pictures
+            latent = fuse(model, encode(model, photo, progress), style, strength, progress, part)
+            pictures.append(decode(model, latent, progress))
+        return io.NodeOutput(torch.cat(pictures))
+
+
+def encode(model: Model, image, progress: Progress, vae=None) -> dict:
+    """IMAGE (B, H, W, C) -> LATENT, with ComfyUI's convention for ``samples``: the VAE's own latents, not scaled."""
+    import torch
+    import torch.nn.functional as F
+
+    from stylemamba import StyleMambaError
+
+    if not len(image):
+        raise StyleMambaError("The batch holds no image; connect at least one photo.")
+    height, width = image.shape[1:3]
+    pipe = model.on_device(height * width)
+    _check_vae(pipe, vae)
+    multiple = pipe.size_multiple
+    latents = []
+    for photo in image.split(1):
+        pixels = F.pad(_rgb(photo), (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        latents.append(
+            _unscaled(pipe, pipe.encode_images(pixels.to(pipe.vae.device))) if vae is None else vae.encode(pixels.movedim(1, -1))
+        )
+        latents[-1] = latents[-1].to(_results_device())
+        progress.update()
+    samples = torch.cat(latents)
+    return {"samples": samples, Photo.KEY: Photo(image, samples)}
+
+
+def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Progress, mask=None) -> dict:
+    """LATENT -> stylised LATENT; whatever else the LATENT holds stays in it."""
+    import torch
+
+    samples = latent["samples"]
+    pipe = model.on_device()
+    _check_latents(pipe, samples)
+    photo = _photo(latent)
+    if mask is None:
+        mask = latent.get("noise_mask")  # as ComfyUI's samplers take it
+    regions = None if mask is None else _masks(mask, samples if photo is None else photo.pixels.movedim(-1, 1))
+    fused = []
+    with style.applied(pipe):
+        for index, sample in enumerate(samples.split(1)):
+            sample = sample.to(pipe.fusion.device)
+            styled = _unscaled(pipe, pipe.fuse(_scaled(pipe, sample), style.embedding, strength))
+            if regions is not None:
+                share = _at_latent_size(regions[index], sample, 1 if photo is None else pipe.size_multiple)
+                styled = torch.lerp(sample.to(styled), styled, share.to(styled))
+            fused.append(styled.to(samples))
+            progress.update()
+    result = {**latent, "samples": torch.cat(fused)}
+    if photo is not None:
+        region = 1.0 if regions is None else torch.cat(regions)
+        result[Photo.KEY] = dataclasses.replace(
+            photo,
+            kept=photo.kept * (1 - min(strength, 1) * region),
+            region=1 - (1 - photo.region) * (1 - region),
+        )
+    return result
+
+
+def decode(model: Model, latent: dict, progress: Progress, vae=None):
+    """LATENT -> IMAGE (B, H, W, C) of the photo's size and alpha channel, if the photo is known."""
+    import torch
+
+    samples = latent["samples"]
+    photo = _photo(latent)
+    pipe = model.on_device(samples.shape[2] * samples.shape[3] * model.pipe.size_multiple**2)
+    _check_latents(pipe, samples)
+    _check_vae(pipe, vae)
+
+    def pictures(z):
+        if vae is not None:
+            return vae.decode(z).movedim(-1, 1).float()
+        return pipe.decode_latents(_scaled(pipe, z.to(pipe.vae.device)))
+
+    results = []
+    for index, sample in enumerate(samples.split(1)):
+        picture = pictures(sample)
+        if photo is not None:
+            pixels = photo.pixels[index : index + 1]
+            height, width = pixels.shape[1:3]
+            picture = picture[:, :, :height, :width]
+            original = _rgb(pixels).to(picture)
+            kept, region = (
+                value[index : index + 1].to(picture) if torch.is_tensor(value) else value for value in (photo.kept, photo.region)
+            )
+            if torch.is_tensor(kept) or kept > 0:
+                # What the VAE loses of the photo is given back as far as the style leaves room.
+                lost = original - pictures(photo.latents[index : index + 1])[:, :, :height, :width].to(picture)
+                picture = picture + kept * lost
+            picture = original + region * (picture - original) if torch.is_tensor(region) else picture
+            alpha = pixels[..., 3:4].movedim(-1, 1).to(picture)
+            picture = torch.cat([picture, alpha], 1)
+        results.append(picture.clamp(0, 1).movedim(1, -1).to(_results_device()))
+        progress.update(_preview(results[-1]))
+    return torch.cat(results)
+
+
+def _photo(latent: dict) -> Photo | None:
+    """The photo of a latent, unless another node has since changed the number or size of the latents."""
+    photo = latent.get(Photo.KEY)
+    return photo if photo is not None and photo.latents.shape == latent["samples"].shape else None
+
+
+def _rgb(image):
+    """IMAGE (B, H, W, 1, 3 or 4) -> (B, 3, H, W) float in 0..1."""
+    return image[..., :3].movedim(-1, 1).float().clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+def _masks(mask, pictures) -> list:
+    """MASK -> one (1, 1, H, W) for each of the pictures (B, C, H, W), at their size.
+
+    Load Image gives a black mask of 64 x 64 px for a picture without transparency; it stands for "no mask".
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from stylemamba import StyleMambaError
+
+    size = pictures.shape[2:]
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).float().clamp(0, 1)
+    if len(mask) not in (1, len(pictures)):
+        raise StyleMambaError(f"There are {len(mask)} masks for {len(pictures)} pictures; give one mask, or one for each picture.")
+    if mask.shape[1:] == (1, 64, 64) and size != (64, 64) and not mask.any():
+        mask = torch.ones_like(mask)
+    if mask.shape[2:] != size:
+        mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
+    return list(mask.expand(len(pictures), -1, -1, -1).split(1))
+
+
+def _at_latent_size(mask, sample, multiple: int):
+    """A mask (1, 1, H, W) of the photo on the grid of its latent, which covers the photo padded to ``multiple``."""
+    import torch.nn.functional as F
+
+    height, width = mask.shape[2:]
+    padded = F.pad(mask, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    return F.interpolate(padded, sample.shape[2:], mode="area")
+
+
+def _scaled(pipe, latents):
+    config = pipe.vae.config
+    return (latents - (config.get("shift_factor") or 0.0)) * config.scaling_factor
+
+
+def _unscaled(pipe, latents):
+    config = pipe.vae.config
+    return latents / config.scaling_factor + (config.get("shift_factor") or 0.0)
+
+
+def _check_latents(pipe, samples) -> None:
+    from stylemamba import StyleMambaError
+
+    channels = pipe.vae.config.latent_channels
+    if samples.dim() != 4 or samples.shape[1] != channels:
+        raise StyleMambaError(
+            f"The latents have the shape {tuple(samples.shape)} but this model works on (batch, {channels}, height, width); "
+            "encode the photo with VAE Encode (StyleMamba)."
+        )
+
+
+def _check_vae(pipe, vae) -> None:
+    from stylemamba import StyleMambaError
+
+    if vae is None:
+        return
+    own = pipe.vae.config.latent_channels, pipe.size_multiple
+    given = vae.latent_channels, vae.spacial_compression_encode()
+    if given != own:
+        raise StyleMambaError(
+            f"The VAE makes latents of {given[0]} channels at 1/{given[1]} of the photo's size, but this model was trained for {own[0]} "
+            f"channels at 1/{own[1]}; disconnect it to use the model's own."
+        )
+
+
+def _results_device():
+    from comfy import model_management
+
+    return model_management.intermediate_device()
+
+
+def _preview(picture):
+    """IMAGE (1, H, W, C) -> PIL."""
+    from PIL import Image
+
+    return Image.fromarray((picture[0, ..., :3] * 255).round().byte().cpu().numpy())

@@ -1,0 +1,119 @@
+"""Training on a style, with a live preview."""
+
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from .progress import Progress
+from .styles import DEFAULT_TEXT
+from .values import CATEGORY, ModelSocket, Style, StyleSocket, advanced
+
+PREVIEW_EVERY = 5  # steps
+
+
+class StyleMambaTrain(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaTrain",
+            display_name="Train on Style",
+            category=CATEGORY,
+            description=(
+                "Trains a small part of the fusion on a style, to follow it further than the model does by itself. Train "
+                "once, save the style, use it on any photo."
+            ),
+            inputs=[
+                ModelSocket.Input("model", tooltip="From Load StyleMamba Model or Parts. It stays as it is; the result is in the style."),
+                io.Image.Input(
+                    "images", tooltip="Photos to train on. One is enough for that photo; a dozen different ones make a style for any photo."
+                ),
+                io.String.Input("text", default=DEFAULT_TEXT, multiline=True, dynamic_prompts=True, tooltip="The style in a few words."),
+                io.Int.Input(
+                    "steps",
+                    default=60,
+                    min=1,
+                    max=2000,
+                    tooltip="More steps follow the text further, and take longer. 30 to 100 are usual.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip=(
+                        "The same seed and inputs give the same style. Set it to 'fixed' to keep a trained style while you "
+                        "change other nodes."
+                    ),
+                ),
+                advanced(
+                    io.Int.Input(
+                        "size",
+                        default=256,
+                        min=64,
+                        max=1024,
+                        step=32,
+                        optional=True,
+                        tooltip="Side of the square crops that are trained on, in pixels.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "batch_size", default=4, min=1, max=16, optional=True, tooltip="Crops in each step. More is steadier and slower."
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "learning_rate",
+                        default=0.01,
+                        min=0.0001,
+                        max=0.1,
+                        step=0.0001,
+                        round=0.0001,
+                        optional=True,
+                        tooltip="How far each step goes.",
+                    )
+                ),
+                advanced(io.String.Input("source_text", default="a photo", optional=True, tooltip="What the photos are, in words.")),
+                advanced(
+                    io.Combo.Input(
+                        "parameters",
+                        options=["modulation", "all"],
+                        default="modulation",
+                        optional=True,
+                        tooltip=(
+                            "'modulation' trains a small part and keeps the rest of what the model knows. 'all' is for a "
+                            "model from Load StyleMamba Parts."
+                        ),
+                    )
+                ),
+            ],
+            outputs=[StyleSocket.Output(display_name="style", tooltip="The trained style, for Mamba Fusion and Save Style.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, images, text, steps, seed, size=192, batch_size=4, learning_rate=0.01, source_text="a photo", parameters="modulation"
+    ) -> io.NodeOutput:
+        pipe = model.on_device(size * size * batch_size * 4)  # activations are kept for the backward pass
+        progress = Progress(steps)
+
+        def show(step: int, info: dict) -> None:
+            progress.update(info["preview"]() if step % PREVIEW_EVERY == 0 or step == steps else None)
+
+        try:
+            pipe.train_on_style(
+                text,
+                [image.cpu().numpy() for image in images[..., :3]],
+                num_train_steps=steps,
+                seed=seed,
+                callback=show,
+                size=size,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                source_prompt=source_text,
+                parameters=parameters,
+            )
+            return io.NodeOutput(Style(*pipe.style_state()))
+        finally:
+            pipe.unload_style()

@@ -1,0 +1,328 @@
+"""What the nodes do with pictures, masks, batches and styles, under inference mode as ComfyUI runs them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from comfy_stubs import InterruptProcessingException, ProgressBar
+from PIL import Image
+from synthetic import synthetic_photo
+
+from stylemamba import StyleMambaError
+
+LEVEL = 1 / 255
+
+
+@pytest.fixture(autouse=True)
+def inference_mode():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def run(nodes):
+    """Executes a node by its short name; the only output, or None."""
+
+    def run(name, *args, **kwargs):
+        outputs = nodes[f"StyleMamba{name}"].execute(*args, **kwargs)
+        return outputs[0] if outputs.args else None
+
+    return run
+
+
+@pytest.fixture
+def model(run, models):
+    return run("LoadModel", "tiny")
+
+
+def image(*sizes_or_size, seed=0) -> torch.Tensor:
+    """An IMAGE of one synthetic photo."""
+    photo = synthetic_photo(*sizes_or_size, seed=seed)
+    return torch.from_numpy(np.array(photo)).float()[None] / 255
+
+
+@pytest.fixture
+def five_steps(run, model):
+    def five_steps(photo, style, strength=1.0, mask=None):
+        return run("Decode", model, run("Fusion", model, run("VAEEncode", model, photo), style, strength, mask))
+
+    return five_steps
+
+
+@pytest.fixture
+def fire(run, model):
+    return run("StyleEmbedding", model, "fire")
+
+
+@pytest.mark.parametrize("size", [(50, 39), (16, 16), (1, 1), (3, 70)])
+@pytest.mark.parametrize("strength", [1.0, 0.5, 2.0])
+def test_five_steps_give_the_pipelines_picture(five_steps, fire, tiny_pipeline, size, strength):
+    photo = image(*size)
+    expected = tiny_pipeline(photo[0].numpy(), "fire", strength=strength, output_type="np").images
+    picture = five_steps(photo, fire, strength)
+    assert picture.shape == photo.shape
+    assert np.abs(picture.numpy() - expected).max() < LEVEL
+
+
+def test_one_node_does_what_five_do(run, model, five_steps, fire):
+    photos = torch.cat([image(41, 24), image(41, 24, seed=1)])
+    picture = run("Stylize", photos, "fire", 1.0, model=model)
+    assert torch.equal(picture, five_steps(photos, fire))
+    assert torch.equal(run("Stylize", photos, "", 1.0, model=model, style=fire), picture)
+    assert not torch.equal(picture[0], picture[1])
+
+
+def test_strength_zero_returns_the_photo(five_steps, fire):
+    photo = image(30, 21)
+    assert torch.allclose(five_steps(photo, fire, 0.0), photo, atol=1e-5)
+
+
+def test_mask_styles_its_region_and_leaves_the_rest(five_steps, fire):
+    photo = image(48, 32)
+    mask = torch.zeros(1, 32, 48)
+    mask[:, :, :24] = 1
+    picture = five_steps(photo, fire, mask=mask)
+    assert torch.allclose(picture[:, :, 24:], photo[:, :, 24:], atol=1e-6)
+    assert (picture - photo)[:, :, :20].abs().mean() > 0.02
+
+
+def test_two_masks_put_two_styles_into_one_picture(run, model, five_steps, fire):
+    photo, snow = image(48, 32), run("StyleEmbedding", model, "snow and ice")
+    left = torch.zeros(1, 32, 48)
+    left[:, :, :16] = 1
+    right = left.flip(-1)
+    plain = run("VAEEncode", model, photo)
+    first = run("Fusion", model, plain, fire, 1.0, left)
+    second = run("Fusion", model, first, snow, 1.0, right)
+    changed = [(new["samples"] - old["samples"]).abs().mean((0, 1, 2)) > 1e-3 for new, old in ((first, plain), (second, first))]
+    assert changed[0].tolist() == [True] * 4 + [False] * 8 and changed[1].tolist() == [False] * 8 + [True] * 4
+    picture = run("Decode", model, second)
+    assert torch.allclose(picture[:, :, 16:32], photo[:, :, 16:32], atol=1e-6)
+    assert all((picture - photo)[:, :, part].abs().mean() > 0.02 for part in (slice(16), slice(32, None)))
+
+
+def test_black_mask_of_load_image_is_no_mask_and_any_other_is_one(five_steps, fire):
+    photo = image(48, 32)
+    assert torch.allclose(five_steps(photo, fire, mask=torch.zeros(1, 64, 64)), five_steps(photo, fire), atol=1e-6)
+    assert torch.allclose(five_steps(photo, fire, mask=torch.zeros(1, 32, 48)), photo, atol=1e-6)
+
+
+def test_masks_of_another_size_fit_and_of_another_number_do_not(five_steps, fire):
+    photo, mask = image(48, 32), torch.ones(1, 100, 10)
+    assert torch.allclose(five_steps(photo, fire, mask=mask), five_steps(photo, fire), atol=1e-5)
+    with pytest.raises(StyleMambaError, match="2 masks for 1 picture"):
+        five_steps(photo, fire, mask=torch.ones(2, 32, 48))
+
+
+def test_noise_mask_of_the_latent_is_the_mask_and_other_keys_survive(run, model, fire):
+    photo, mask = image(48, 32), torch.zeros(1, 32, 48)
+    latent = {**run("VAEEncode", model, photo), "noise_mask": mask[:, None], "batch_index": [7]}
+    styled = run("Fusion", model, latent, fire, 1.0)
+    assert styled["batch_index"] == [7] and styled["noise_mask"] is latent["noise_mask"]
+    assert torch.allclose(run("Decode", model, styled), photo, atol=1e-6)
+
+
+def test_transparency_is_kept_and_grey_becomes_colour(five_steps, fire):
+    photo, alpha = image(24, 16), torch.rand(1, 16, 24, 1)
+    picture = five_steps(torch.cat([photo, alpha], -1), fire)
+    assert torch.equal(picture[..., 3:], alpha) and torch.equal(picture[..., :3], five_steps(photo, fire))
+    assert five_steps(photo[..., :1], fire).shape == photo.shape
+
+
+def test_latents_changed_by_other_nodes_decode_without_the_photo(run, model, fire):
+    latent = run("Fusion", model, run("VAEEncode", model, image(50, 30)), fire, 0.5)
+    larger = {**latent, "samples": latent["samples"].repeat(1, 1, 2, 2)}
+    assert run("Decode", model, larger).shape == (1, 64, 104, 3)
+
+
+def test_latents_of_another_model_are_refused(run, model, fire):
+    with pytest.raises(StyleMambaError, match=r"\(1, 16, 4, 4\).*4, height"):
+        run("Fusion", model, {"samples": torch.zeros(1, 16, 4, 4)}, fire, 1.0)
+    with pytest.raises(StyleMambaError, match=r"4, height"):
+        run("Decode", model, {"samples": torch.zeros(1, 4, 1, 4, 4)})
+
+
+class OtherVAE:
+    """ComfyUI's VAE object, with the pipeline's own weights inside: pictures (B, H, W, 3) in 0..1, latents not scaled."""
+
+    latent_channels = 4
+
+    def __init__(self, vae, compression=4):
+        self.vae, self.spacial_compression_encode = vae, lambda: compression
+
+    def encode(self, pixels):
+        return self.vae.encode(2 * pixels.movedim(-1, 1) - 1).latent_dist.mode()
+
+    def decode(self, latents):
+        return self.vae.decode(latents).sample.movedim(1, -1) / 2 + 0.5
+
+
+def test_vae_from_comfyui_takes_the_place_of_the_own_one(run, model, five_steps, fire):
+    photo, vae = image(50, 39), OtherVAE(model.pipe.vae)
+    latent = run("Fusion", model, run("VAEEncode", model, photo, vae), fire, 0.5)
+    assert torch.allclose(run("Decode", model, latent, vae), five_steps(photo, fire, 0.5), atol=1e-5)
+    with pytest.raises(StyleMambaError, match="4 channels at 1/8 .* trained for 4 channels at 1/4"):
+        run("VAEEncode", model, photo, OtherVAE(model.pipe.vae, 8))
+
+
+def test_empty_batch_is_refused(run, model):
+    with pytest.raises(StyleMambaError, match="no image"):
+        run("VAEEncode", model, torch.zeros(0, 8, 8, 3))
+
+
+def test_style_of_another_model_is_refused(run, model, fire):
+    fire.info["base"] = "0" * 16
+    with pytest.raises(StyleMambaError, match="base model"):
+        run("Fusion", model, run("VAEEncode", model, image(16, 16)), fire, 1.0)
+    assert model.pipe.style is None
+
+
+def test_style_from_text_picture_and_both(run, model):
+    text = run("StyleEmbedding", model, "fire").embedding
+    picture = image(20, 20)
+    shown = run("StyleEmbedding", model, " ", picture).embedding
+    assert torch.allclose(shown.norm(), torch.tensor(1.0)) and not torch.allclose(shown, text, atol=0.01)
+    for weight, expected in ((0.0, text), (1.0, shown)):
+        assert torch.allclose(run("StyleEmbedding", model, "fire", picture, weight).embedding, expected, atol=1e-6)
+    half = run("StyleEmbedding", model, "fire", picture).embedding
+    assert torch.allclose(half @ text, half @ shown, atol=1e-5)
+    with pytest.raises(StyleMambaError, match="neither a text nor a style image"):
+        run("StyleEmbedding", model, "\n")
+
+
+TRAINING = dict(steps=4, seed=1, size=32, batch_size=1)
+
+
+def test_training_changes_the_picture_and_not_the_cached_model(run, model, five_steps, fire):
+    photo = image(40, 32)
+    before = {name: value.clone() for name, value in model.pipe.fusion.state_dict().items()}
+    plain = five_steps(photo, fire)
+    trained = run("Train", model, photo, "fire", **TRAINING)
+    assert (five_steps(photo, trained) - plain).abs().mean() > 0.003
+    assert all(torch.equal(value, before[name]) for name, value in model.pipe.fusion.state_dict().items())
+    assert torch.equal(five_steps(photo, fire), plain)
+    again = run("Train", model, photo, "fire", **TRAINING)
+    assert all(torch.equal(again.tensors[name], tensor) for name, tensor in trained.tensors.items())
+
+
+def test_training_works_after_weights_were_moved_under_inference_mode(run, model):
+    model.pipe.to(torch.float64).to(torch.float32)  # what moving to the GPU does to them: they become inference tensors
+    assert all(p.is_inference() for p in model.pipe.fusion.parameters())
+    style = run("Train", model, image(40, 32), "fire", **TRAINING)
+    assert any(tensor.abs().max() > 1e-4 for name, tensor in style.tensors.items() if name != "embedding")
+
+
+def test_training_shows_progress_and_preview(run, model):
+    run("Train", model, image(40, 32), "fire", **{**TRAINING, "steps": 6})
+    assert [update[:2] for update in ProgressBar.updates] == [(step, 6) for step in range(1, 7)]
+    previews = {step: preview for step, _, preview in ProgressBar.updates if preview}
+    assert set(previews) == {5, 6}
+    kind, picture, size = previews[5]
+    assert kind == "JPEG" and isinstance(picture, Image.Image) and size >= 256
+
+
+def test_batch_shows_one_bar_with_the_pictures(run, model):
+    run("Stylize", image(16, 16).expand(3, -1, -1, -1), "fire", 1.0, model=model)
+    assert [update[:2] for update in ProgressBar.updates] == [(step, 9) for step in range(1, 10)]
+    assert [bool(preview) for _, _, preview in ProgressBar.updates] == [False, False, True] * 3
+
+
+def test_cancel_stops_training_within_a_step_and_leaves_the_model_clean(run, model):
+    before = {name: value.clone() for name, value in model.pipe.fusion.state_dict().items()}
+    ProgressBar.cancel_at = 2
+    with pytest.raises(InterruptProcessingException):
+        run("Train", model, image(40, 32), "fire", **{**TRAINING, "steps": 50})
+    assert len(ProgressBar.updates) == 2 and model.pipe.style is None
+    assert all(torch.equal(value, before[name]) for name, value in model.pipe.fusion.state_dict().items())
+
+
+def test_cancel_stops_a_batch(run, model, fire):
+    ProgressBar.cancel_at = 2
+    with pytest.raises(InterruptProcessingException):
+        run("VAEEncode", model, image(16, 16).expand(9, -1, -1, -1))
+    assert len(ProgressBar.updates) == 2
+
+
+def test_saved_style_gives_the_same_picture_here_and_in_the_pipeline(run, model, five_steps, tiny_pipeline, models):
+    photo = image(40, 32)
+    trained = run("Train", model, photo, "fire", **TRAINING)
+    picture = five_steps(photo, trained)
+    run("SaveStyle", trained, "warm/fire")
+    assert torch.equal(five_steps(photo, run("LoadStyle", "warm/fire.safetensors")), picture)
+    tiny_pipeline.load_style(models / "warm" / "fire.safetensors")
+    assert np.abs(tiny_pipeline(photo[0].numpy(), output_type="np").images - picture.numpy()).max() < LEVEL
+
+
+def test_style_of_the_pipeline_loads_here(run, five_steps, tiny_pipeline, models):
+    photo = image(40, 32)
+    tiny_pipeline.train_on_style("snow", [photo[0].numpy()], num_train_steps=2, size=32)
+    tiny_pipeline.save_style(models / "snow.safetensors")
+    expected = tiny_pipeline(photo[0].numpy(), output_type="np").images
+    assert np.abs(five_steps(photo, run("LoadStyle", "snow.safetensors")).numpy() - expected).max() < LEVEL
+
+
+def test_saving_never_replaces_a_style_nor_leaves_its_folder(run, fire, models, tmp_path):
+    run("SaveStyle", fire, "mine")
+    first = (models / "mine.safetensors").read_bytes()
+    run("SaveStyle", fire, "mine.safetensors")
+    assert sorted(path.name for path in models.glob("*.safetensors")) == ["mine.safetensors", "mine_2.safetensors"]
+    assert (models / "mine.safetensors").read_bytes() == first
+    for name in ("", "../out", "/etc/style", "a/../../b", "c:\\style", ".hidden", "a*b"):
+        with pytest.raises(StyleMambaError, match="cannot be used"):
+            run("SaveStyle", fire, name)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_blend_goes_from_one_style_to_the_other(run, model, five_steps, fire):
+    photo, trained = image(40, 32), run("Train", model, image(40, 32), "snow", **TRAINING)
+    for balance, end in ((0.0, fire), (1.0, trained)):
+        assert torch.allclose(five_steps(photo, run("BlendStyles", fire, trained, balance)), five_steps(photo, end), atol=1e-5)
+    half = five_steps(photo, run("BlendStyles", fire, trained, 0.5))
+    assert all((half - five_steps(photo, end)).abs().mean() > 0.001 for end in (fire, trained))
+    trained.info["base"] = "0" * 16
+    with pytest.raises(StyleMambaError, match="different models"):
+        run("BlendStyles", fire, trained, 0.5)
+
+
+def test_files_are_listed_validated_and_fingerprinted(nodes, run, fire, models):
+    load_style, load_model = nodes["StyleMambaLoadStyle"], nodes["StyleMambaLoadModel"]
+    assert load_model.define_schema().inputs[0].options["options"] == ["bundled", "tiny"]
+    assert "no style 'mine.safetensors'" in load_style.validate_inputs("mine.safetensors")
+    assert "no model 'big'" in load_model.validate_inputs("big") and load_model.validate_inputs("tiny") is True
+    run("SaveStyle", fire, "mine")
+    assert load_style.define_schema().inputs[0].options["options"] == ["mine.safetensors"]  # and none of the model's own weights
+    assert load_style.validate_inputs("mine.safetensors") is True
+    before = load_style.fingerprint_inputs("mine.safetensors")
+    assert load_style.fingerprint_inputs("mine.safetensors") == before
+    (models / "mine.safetensors").write_bytes((models / "mine.safetensors").read_bytes() + b" ")
+    assert load_style.fingerprint_inputs("mine.safetensors") != before
+    assert load_model.fingerprint_inputs("tiny") == load_model.fingerprint_inputs("tiny")
+
+
+def test_parts_become_a_model_that_learns(nodes, run, models):
+    (models / "broken").mkdir()
+    (models / "broken" / "config.json").write_text("{")
+    load_parts = nodes["StyleMambaLoadParts"]
+    assert [widget.options["options"] for widget in load_parts.define_schema().inputs] == [["parts/vae"], ["parts/siglip"]]
+    assert nodes["StyleMambaLoadStyle"].define_schema().inputs[0].options["options"] == []  # the parts' weights are no styles
+    assert "no siglip folder 'vae'" in load_parts.validate_inputs("parts/vae", "vae")
+    model, photo = run("LoadParts", "parts/vae", "parts/siglip"), image(40, 32)
+    trained = run("Train", model, photo, "fire", **{**TRAINING, "steps": 20}, parameters="all")
+    again = run("LoadParts", "parts/vae", "parts/siglip")  # the same fresh weights: the style fits
+    assert (run("Stylize", photo, "", 1.0, model=again, style=trained) - photo).abs().mean() > 0.01
+
+
+def test_loading_the_pack_imports_nothing_heavy():
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "import comfy_stubs, pathlib, pytest\n"
+        "with pytest.MonkeyPatch.context() as patch:\n"
+        "    comfy_stubs.node_classes(comfy_stubs.install(patch, pathlib.Path('none')))\n"
+        "    print(sorted({'diffusers', 'transformers', 'safetensors'} & set(sys.modules)))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=sys.modules["comfy_stubs"].PACK
+    ).stdout
+    assert output.strip() == "[]"
