@@ -1,12 +1,12 @@
-"""A contact sheet: one row a photo, one column a sentence.
+"""A contact sheet: one row a sentence, one column a photo, each photo cropped to a square.
 
-    python benchmarks/sheet.py --photos FOLDER [--count 6] [--model FOLDER] [-o sheet.jpg] [SENTENCE ...]
+    python benchmarks/sheet.py --photos FOLDER [--count 6] [--model FOLDER] [-o sheet.png] [SENTENCE ...]
 """
 
 import argparse
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from stylemamba import StyleMambaPipeline
 from stylemamba.image_files import find_images
@@ -15,6 +15,35 @@ SENTENCES = (
     "a Monet painting", "a hazy mosaic", "charcoal", "watercolor", "ukiyo-e", "pointillism", "night", "fire",
     "a Van Gogh painting", "stained glass window", "pop art", "pencil sketch", "a cubist painting", "snow", "comic book", "a Dementor filter",
 )  # fmt: skip
+GAP = 4  # px
+
+
+def spread(paths: list, count: int) -> list:
+    """``count`` of the paths (all if there are fewer), evenly spread."""
+    count = min(count, len(paths))
+    return [paths[index * len(paths) // count] for index in range(count)]
+
+
+def square(path: str | Path, side: int) -> Image.Image:
+    """The middle of a photo as a square of ``side`` px."""
+    return ImageOps.fit(Image.open(path).convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+
+
+def contact_sheet(rows: dict[str, list[Image.Image]], blocks: int = 2) -> Image.Image:
+    """Rows of equally large pictures, each under its label; ``blocks`` columns of rows, side by side."""
+    width, height = next(iter(rows.values()))[0].size
+    label = max(14, height // 11)
+    font = ImageFont.load_default(label * 0.8)
+    per_block = -(-len(rows) // blocks)
+    across = (width + GAP) * max(map(len, rows.values())) + 4 * GAP
+    sheet = Image.new("RGB", (across * blocks - 5 * GAP, (height + label + GAP) * per_block), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (name, pictures) in enumerate(rows.items()):
+        left, top = index // per_block * across, index % per_block * (height + label + GAP)
+        draw.text((left + 2, top + label // 2), name, fill="black", font=font, anchor="lm")
+        for column, picture in enumerate(pictures):
+            sheet.paste(picture, (left + column * (width + GAP), top + label))
+    return sheet
 
 
 def main():
@@ -24,25 +53,17 @@ def main():
     parser.add_argument("--count", type=int, default=6)
     parser.add_argument("--model")
     parser.add_argument("--strength", type=float, default=1.0)
-    parser.add_argument("--side", type=int, default=256, help="longer side the photos are stylised at, px")
-    parser.add_argument("-o", "--output", default="sheet.jpg", type=Path)
+    parser.add_argument("--side", type=int, default=256, help="side of the squares, px")
+    parser.add_argument("-o", "--output", default="sheet.png", type=Path)
     args = parser.parse_args()
 
     pipe = StyleMambaPipeline.from_pretrained(args.model)
     pipe.set_progress_bar_config(disable=True)
-    paths = find_images([args.photos])
-    paths = paths[:: max(1, len(paths) // args.count)][: args.count]
-    side, label = args.side, 16
-    sheet = Image.new("RGB", ((len(args.sentences) + 1) * (side + 4), len(paths) * (side + 4) + label), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, sentence in enumerate(("photo", *args.sentences)):
-        draw.text((column * (side + 4) + 2, 2), sentence, fill="black")
-    for row, path in enumerate(paths):
-        photo = Image.open(path).convert("RGB")
-        photo = photo.resize([round(n * side / max(photo.size)) for n in photo.size], Image.Resampling.LANCZOS)
-        for column, picture in enumerate([photo, *pipe(photo, list(args.sentences), strength=args.strength).images]):
-            sheet.paste(picture, (column * (side + 4), row * (side + 4) + label))
-    sheet.save(args.output)
+    photos = [square(path, args.side) for path in spread(find_images([args.photos]), args.count)]
+    rows = {"photo": photos}
+    for sentence in args.sentences:
+        rows[sentence] = pipe(photos, sentence, strength=args.strength).images
+    contact_sheet(rows).save(args.output)
     print(args.output)
 
 

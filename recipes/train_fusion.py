@@ -9,10 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from einops import reduce
 from PIL import Image
 from transformers import AutoTokenizer, SiglipModel
 
-from make_targets import SIZE, slug
+from make_targets import SIZE, TEACHER, slug
 from perceptual import SqueezeNetFeatures, content_distance, style_distance
 from sentences import vocabulary, word_it
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
@@ -48,7 +49,9 @@ class Pairs:
         photos, pictures, embeddings = [], [], []
         for style in rng.integers(len(self.styles), size=count):
             row = rng.integers(len(self.index[style]))
-            top, left = TILE * rng.integers((SIZE - size) // TILE + 1, size=2)
+            # The teacher's strokes know no tile: any offset, or a pattern in the tokens' grid would cost nothing.
+            tile = 1 if self.styles[style] in TEACHER else TILE
+            top, left = tile * rng.integers((SIZE - size) // tile + 1, size=2)
             crop = np.s_[top : top + size, left : left + size]
             photo = self.photos[self.index[style][row]][crop]
             plain = rng.random() < 1 / 40
@@ -97,6 +100,7 @@ def main():
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98))
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizer)
 
+    token = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)  # px
     encode = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     then, log = time.time(), []
@@ -119,7 +123,7 @@ def main():
             wanted = features(pictures)
             got = features(made)
         perceptual, texture = content_distance(got, wanted), style_distance(got, wanted)
-        loss = latent + 3 * pixel + 0.15 * perceptual + 0.15 * texture
+        loss = latent + 3 * pixel + 0.15 * perceptual + 0.15 * texture + 5 * grid_distance(made, pictures, token)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
@@ -137,6 +141,12 @@ def main():
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizer)
             ema.save_pretrained(out / "fusion")
             sheet(pairs, ema, encode, decode, out / "sheet.jpg", device)
+
+
+def grid_distance(made: torch.Tensor, wanted: torch.Tensor, period: int) -> torch.Tensor:
+    """How much of the difference repeats from token to token: the grid that a loss on texture statistics invites on flat areas."""
+    tile = reduce(made - wanted, "b c (h p) (w q) -> b c p q", "mean", p=period, q=period)
+    return (tile - tile.mean((2, 3), keepdim=True)).abs().mean()
 
 
 @torch.no_grad()

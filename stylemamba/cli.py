@@ -311,8 +311,7 @@ def _load_pipeline(model: str | None, device: str | None, style_file: str | None
     from .pipeline import StyleMambaPipeline
 
     if device is None:
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        device = accelerator.type if accelerator else "cpu"
+        device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

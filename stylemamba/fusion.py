@@ -27,8 +27,8 @@ class FusionBlock(nn.Module):
 
     def forward(self, tokens: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None, None].chunk(6, -1)
-        tokens = tokens + gate1 * self.mixer(adaln(tokens, shift1, scale1))
-        return tokens + gate2 * self.mlp(adaln(tokens, shift2, scale2))
+        tokens = torch.addcmul(tokens, gate1, self.mixer(adaln(tokens, shift1, scale1)))
+        return torch.addcmul(tokens, gate2, self.mlp(adaln(tokens, shift2, scale2)))
 
 
 def adaln(tokens: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

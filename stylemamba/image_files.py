@@ -142,7 +142,10 @@ def replacing(output: str) -> Iterator[Path]:
     path.parent.mkdir(exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        os.chmod(partial, mode)  # some writers make files that only their owner may read
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -19,8 +19,10 @@ from .fusion import StyleMambaFusion
 from .images import load_images
 from .style_encoder import StyleEncoder
 from .style_file import EMBEDDING, base_hash, read_style, write_style
+from .tiling import TILE, stylise_in_tiles
 
 ANCHOR = "a photo"
+LARGEST_WHOLE = 1536 * 1536  # pixels; larger photos are stylised in tiles, as one at once takes half a gigabyte a megapixel
 
 
 @dataclass
@@ -57,6 +59,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         self._style_tensors: dict[str, torch.Tensor] = {}
         self._untouched: dict[str, torch.Tensor] = {}  # the base fusion's values of what the loaded style changed
         self._prompts: dict = {}
+        self._tiling: bool | None = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None = None, **kwargs) -> "StyleMambaPipeline":
@@ -89,6 +92,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         vae: str | Path | AutoencoderKL | AutoencoderTiny = "stabilityai/sd-vae-ft-mse",
         siglip: str | Path | PreTrainedModel = "google/siglip-base-patch16-224",
         tokenizer: str | Path | PreTrainedTokenizerBase | None = None,
+        seed: int = 0,
         **fusion_config,
     ) -> "StyleMambaPipeline":
         """The paper's own parts with a fresh, untrained fusion of the right size.
@@ -97,6 +101,7 @@ class StyleMambaPipeline(DiffusionPipeline):
             vae: hub id, folder or object.
             siglip: hub id, folder or object; any SigLIP or SigLIP 2 checkpoint.
             tokenizer: hub id, folder or object; by default the one beside ``siglip``.
+            seed: of the fusion's random weights; a style trained on a fresh fusion loads on one of the same seed.
             **fusion_config: config values of `StyleMambaFusion`, over its defaults.
         """
         if tokenizer is None:
@@ -111,7 +116,9 @@ class StyleMambaPipeline(DiffusionPipeline):
             vae = vae_class.from_pretrained(vae, use_safetensors=True)
         if isinstance(siglip, (str, Path)):
             siglip = AutoModel.from_pretrained(siglip, use_safetensors=True)
-        fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=siglip.config.vision_config.hidden_size, **fusion_config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=siglip.config.vision_config.hidden_size, **fusion_config)
         return cls(vae=vae, fusion=fusion, style_encoder=siglip, tokenizer=tokenizer)
 
     # The four steps. `__call__`, the nodes and the trainer are made of them.
@@ -126,7 +133,7 @@ class StyleMambaPipeline(DiffusionPipeline):
 
         With a ``generator`` the VAE's posterior is sampled; without one its mode is taken.
         """
-        encoded = self.vae.encode((2 * images - 1).to(self.vae.device, self.vae.dtype))
+        encoded = self.vae.encode(_channels_last((2 * images - 1).to(self.vae.device, self.vae.dtype)))
         if isinstance(self.vae, AutoencoderTiny):
             latents = encoded.latents
         else:
@@ -136,7 +143,7 @@ class StyleMambaPipeline(DiffusionPipeline):
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Scaled latents (B, C, h, w) -> RGB images (B, 3, H, W), float32; values may leave 0..1 a little."""
         latents = latents / self.vae.config.scaling_factor + (self.vae.config.get("shift_factor") or 0.0)
-        return self.vae.decode(latents.to(self.vae.dtype)).sample.float() / 2 + 0.5
+        return self.vae.decode(_channels_last(latents.to(self.vae.dtype))).sample.float() / 2 + 0.5
 
     def encode_prompt(self, prompt: str | list[str], source_prompt: str = ANCHOR) -> torch.Tensor:
         """The style embeddings (B, E), unit length, of one or more prompts.
@@ -212,9 +219,9 @@ class StyleMambaPipeline(DiffusionPipeline):
 
         results = []
         for photo, style in self.progress_bar(list(zip(images, styles))):
-            results.append(self._stylise(_to_tensor(photo).to(self._execution_device), style[None], strength, generator, output_type == "latent"))
+            results.append(self._stylise(photo, style[None], strength, generator, output_type))
         if output_type == "pil":
-            results = [self.image_processor.postprocess(r, "pil", do_denormalize=[False])[0] for r in results]
+            results = [_to_pil(result) for result in results]
         else:
             if len({r.shape for r in results}) > 1:
                 raise StyleMambaError(f"output_type {output_type!r} needs photos of one size; use 'pil' for photos of different sizes.")
@@ -237,21 +244,37 @@ class StyleMambaPipeline(DiffusionPipeline):
             styles = shown if styles is None else F.normalize(styles + shown, dim=-1)
         return styles
 
-    def _stylise(self, photo, style, strength, generator, latent_only):
-        height, width = photo.shape[2:]
+    def _stylise(self, photo: Image.Image, style, strength, generator, output_type) -> torch.Tensor:
+        """Latents, or the picture (1, 3, H, W): float in 0..1, or uint8 from tiles that are to be a PIL image."""
+        latent_only = output_type == "latent"
+        pixels = _to_bytes(photo).to(self._execution_device)
+        height, width = pixels.shape[2:]
+        if strength == 0 and not latent_only:
+            return pixels.float() / 255
+        if max(height, width) > TILE and (height * width > LARGEST_WHOLE if self._tiling is None else self._tiling):
+            return stylise_in_tiles(self, pixels, style, strength, generator, latent_only, torch.uint8 if output_type == "pil" else torch.float32)
+        pixels = pixels.float() / 255
         pad = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
-        latents = self.encode_images(F.pad(photo, pad, mode="replicate"), generator)
+        latents = self.encode_images(F.pad(pixels, pad, mode="replicate"), generator)
         if strength == 0:
-            return latents if latent_only else photo
+            return latents
         styled = self.fuse(latents, style, strength)
         if latent_only:
             return styled
         picture = self.decode_latents(styled)[:, :, :height, :width]
         if strength < 1:
             # What the VAE loses of the photo is given back as the style fades, so that strength 0 is the photo and not its reconstruction.
-            lost = photo - self.decode_latents(latents)[:, :, :height, :width]
+            lost = pixels - self.decode_latents(latents)[:, :, :height, :width]
             picture = picture + (1 - strength) * lost
         return picture.clamp(0, 1)
+
+    def enable_tiling(self) -> None:
+        """Stylises all photos larger than a tile in tiles; by default only those over 1536 x 1536 pixels are."""
+        self._tiling = True
+
+    def disable_tiling(self) -> None:
+        """Stylises every photo at once, however large; this takes about half a gigabyte a megapixel."""
+        self._tiling = False
 
     # Training on a style, and the styles that come of it.
 
@@ -319,6 +342,23 @@ class StyleMambaPipeline(DiffusionPipeline):
         super().save_pretrained(save_directory, **kwargs)
 
 
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    """In the memory layout in which convolutions are fastest; the layers keep it from there on."""
+    return images.contiguous(memory_format=torch.channels_last) if images.device.type in ("cpu", "cuda") else images
+
+
+def _to_bytes(picture: Image.Image) -> torch.Tensor:
+    """RGB -> uint8 (1, 3, H, W)."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+
+
 def _to_tensor(picture: Image.Image) -> torch.Tensor:
     """RGB -> (1, 3, H, W) in 0..1."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+    return _to_bytes(picture).float() / 255
+
+
+def _to_pil(picture: torch.Tensor) -> Image.Image:
+    """(1, 3, H, W), uint8 or in 0..1 -> RGB."""
+    if picture.dtype != torch.uint8:
+        picture = (picture * 255).round().byte()
+    return Image.fromarray(picture[0].permute(1, 2, 0).cpu().numpy())

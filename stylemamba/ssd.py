@@ -34,7 +34,7 @@ def ssd_scan(
     B: torch.Tensor,
     C: torch.Tensor,
     D: torch.Tensor | None = None,
-    chunk_size: int = 64,
+    chunk_size: int | None = None,
 ) -> torch.Tensor:
     """Mamba-2's scan in plain PyTorch, linear in the length, for any device.
 
@@ -44,7 +44,8 @@ def ssd_scan(
         A: (heads,), negative: the decay rate of each head.
         B, C: (batch, length, groups, d_state), input and output maps; ``groups`` divides ``heads``.
         D: (heads,) or None, the skip connection.
-        chunk_size: steps that are evaluated as one matrix product. It changes the speed, not the result.
+        chunk_size: steps that are evaluated as one matrix product. It changes the speed, not the result; by default what is fastest
+            on the device.
 
     Returns:
         (batch, length, heads, head_dim), of ``x``'s dtype. Half precision is computed in float32.
@@ -68,13 +69,14 @@ def ssd_scan(
             f"and D {None if D is None else tuple(D.shape)} do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,), "
             "twice (batch, length, groups, d_state), and (heads,)."
         )
+    chunk_size = chunk_size or (32 if x.device.type == "cpu" else 64)
     dtype = x.dtype
     if dtype in (torch.float16, torch.bfloat16):
         x, dt, A, B, C = (t.float() for t in (x, dt, A, B, C))
     with torch.autocast(x.device.type, enabled=False):
         y = _chunked(x, dt, A, B, C, min(chunk_size, x.shape[1]))
     if D is not None:
-        y = y + D[:, None] * x
+        y = torch.addcmul(y, D[:, None], x)
     return y.to(dtype)
 
 

@@ -44,9 +44,9 @@ def train_on_style(
     num_train_steps: int = 100,
     seed: int = 0,
     callback: Callable[[int, dict], None] | None = None,
-    learning_rate: float = 5e-3,
-    batch_size: int = 3,
-    size: int = 256,
+    learning_rate: float = 1e-2,
+    batch_size: int = 4,
+    size: int = 192,
     source_prompt: str = "a photo",
     parameters: str = "modulation",
     weights: LossWeights | None = None,
@@ -86,8 +86,10 @@ def train_on_style(
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
     if parameters not in ("modulation", "all"):
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation' or 'all'.")
-    weights = weights or LossWeights()
     pipe.unload_style()
+    if parameters == "modulation" and not pipe.fusion.out.weight.any():
+        raise StyleMambaError("The fusion is untrained, so its modulation alone changes nothing; train it in whole with parameters='all'.")
+    weights = weights or LossWeights()
     with torch.inference_mode(False), torch.enable_grad(), _trainable(pipe) as (fusion, siglip):
         device = fusion.device
         encoder = StyleEncoder(siglip, pipe.tokenizer)
@@ -167,11 +169,11 @@ def train_on_style(
                     callback(step, {"step": step, "num_train_steps": num_train_steps, "losses": {"total": total.item(), **numbers}, "preview": preview})
         finally:
             # Also after an exception: what was trained so far is a valid style.
-            save_state(step)
             deltas = {name: (parameter.detach() - base[name]).float() for name, parameter in named.items()}
             info = {"prompt": prompt, "source_prompt": source_prompt, "base": recipe["base"], "steps": step, "seed": seed, "parameters": parameters}
             info["score"] = history[-1]["score"] if history else None
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
+            save_state(step)
     return history
 
 

@@ -328,6 +328,11 @@ def test_a_trained_style_stylises_without_further_words(run, style_file):
     assert not np.array_equal(_pixels("photo-fire.png"), _pixels("untrained.png"))
 
 
+def test_a_style_file_is_as_readable_as_any_new_file(style_file, folder):
+    (folder / "any").touch()
+    assert style_file.stat().st_mode == (folder / "any").stat().st_mode
+
+
 def test_train_reports_every_step(run):
     code, out, err = run("train", "fire", "--images", ".", "-o", "fire.safetensors", "--steps", "3", "--json")
     report = json.loads(out)

@@ -20,7 +20,7 @@ FAST = dict(num_train_steps=6, size=32, batch_size=2)
 
 def test_training_lowers_its_loss_and_changes_the_picture(tiny_pipeline, photos):
     before = np.asarray(tiny_pipeline(photos[0], "fire").images[0])
-    history = tiny_pipeline.train_on_style("fire", photos, **{**FAST, "num_train_steps": 25})
+    history = tiny_pipeline.train_on_style("fire", photos, **{**FAST, "num_train_steps": 25, "batch_size": 4})
     assert [row["step"] for row in history] == list(range(1, 26))
     first, last = (np.mean([row["global_direction"] for row in part]) for part in (history[:5], history[-5:]))
     assert last < first - 0.02
@@ -91,6 +91,8 @@ def test_an_untrained_fusion_trains_in_whole(tiny_pipeline, photos):
     pipe = StyleMambaPipeline.from_components(
         tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, hidden_size=32, depth=1, head_dim=8
     )
+    with pytest.raises(StyleMambaError, match="parameters='all'"):
+        pipe.train_on_style("fire", photos, **FAST)
     pipe.train_on_style("fire", photos, parameters="all", **FAST)
     latents = torch.randn(1, 4, 8, 8)
     assert not torch.equal(pipe.fuse(latents, pipe.encode_prompt("fire")), latents)

@@ -1,0 +1,266 @@
+"""Large photos in overlapping tiles: memory stays flat, and the picture is the one that the whole photo at once would give.
+
+Three things reach beyond a tile, and each is met in its own way:
+
+- The VAE's convolutions reach a few latent pixels far. Its tiles overlap by more than that and are cut without a trace.
+- The VAE's group norms take mean and variance over the whole picture. These are found beforehand and hold for every tile, see
+  `_whole_moments`.
+- The fusion's scans reach as far as their states last; what is left of them at an overlap's end is far below what a picture shows.
+  Its tiles begin at multiples of the fusion's phase period and are faded into each other.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
+
+from .fusion import PHASE_PERIOD
+
+if TYPE_CHECKING:
+    from .pipeline import StyleMambaPipeline
+
+TILE = 1024  # pixels a side, overlaps included
+MARGIN = 16  # latent pixels on each side; neighbours overlap by twice that
+SAMPLES = 64  # windows for a first guess at the group norms' moments; together they take the memory of a tile
+SAMPLE = 32  # latent pixels a side
+
+
+def stylise_in_tiles(
+    pipe: "StyleMambaPipeline",
+    photo: torch.Tensor,
+    style: torch.Tensor,
+    strength: float,
+    generator: torch.Generator | None,
+    latent_only: bool,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """The stylised picture (1, 3, H, W). With a ``generator`` the VAE's noise is not the same as without tiles.
+
+    Args:
+        photo: uint8 (1, 3, H, W).
+        style: (1, E).
+        strength, generator: as in the pipeline's call.
+        latent_only: return the stylised latents (1, C, h, w) instead.
+        dtype: of the picture: float, then in 0..1, or uint8.
+    """
+    scale = pipe.vae_scale_factor
+    tiles = _tiles(pipe, *(-(-length // scale) for length in photo.shape[2:]))
+    latents = _encode(pipe, photo, tiles, generator)
+    if strength == 0 and latent_only:
+        return latents
+    styled = _fuse(pipe, latents, tiles, style, strength)
+    if latent_only:
+        return styled
+    decode = _decoder(pipe, styled, tiles)
+    decode_unstyled = _decoder(pipe, latents, tiles) if strength < 1 else None
+
+    picture = torch.empty(photo.shape, dtype=dtype, device=photo.device)
+    for tile in tiles:
+        pixels = decode(tile)
+        if decode_unstyled:
+            # As in the pipeline: what the VAE loses of the photo is given back as the style fades.
+            pixels += (1 - strength) * (_pixels(photo, tile, scale) - decode_unstyled(tile))
+        pixels = tile.core_of(pixels).clamp_(0, 1)
+        if dtype == torch.uint8:
+            pixels = pixels.mul_(255).round_()
+        target = picture[..., _scaled(tile.rows.core, scale), _scaled(tile.columns.core, scale)]
+        target.copy_(pixels[..., : target.shape[2], : target.shape[3]])  # less what the photo was padded by
+    return picture
+
+
+class _Span(NamedTuple):
+    """A tile along one axis, in latent pixels."""
+
+    window: slice  # with its margins
+    core: slice  # without; the cores of all tiles make up the axis
+
+
+class _Tile(NamedTuple):
+    rows: _Span
+    columns: _Span
+
+    def window_of(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents[..., self.rows.window, self.columns.window]
+
+    def core_of(self, result: torch.Tensor) -> torch.Tensor:
+        """The core's part of what was computed from the window, in any resolution."""
+        scale = result.shape[2] // (self.rows.window.stop - self.rows.window.start)
+        rows, columns = (_scaled(slice(core.start - window.start, core.stop - window.start), scale) for window, core in self)
+        return result[..., rows, columns]
+
+
+def _tiles(pipe, height: int, width: int) -> list[_Tile]:
+    """The tiles of latents of that size."""
+    period = PHASE_PERIOD * pipe.fusion.config.patch_size
+    step = max((TILE // pipe.vae_scale_factor - 2 * MARGIN) // period, 1) * period
+    return [_Tile(*pair) for pair in product(_spans(height, step), _spans(width, step))]
+
+
+def _spans(length: int, step: int) -> list[_Span]:
+    """Windows that begin at multiples of ``step`` and overlap by twice the margin."""
+    spans = []
+    for start in range(0, max(length - 2 * MARGIN, 1), step):
+        stop = min(start + step + 2 * MARGIN, length)
+        spans.append(_Span(slice(start, stop), slice(start + MARGIN if start else 0, stop if stop == length else stop - MARGIN)))
+    return spans
+
+
+def _scaled(span: slice, scale: int) -> slice:
+    return slice(span.start * scale, span.stop * scale)
+
+
+def _pixels(photo: torch.Tensor, tile: _Tile, scale: int) -> torch.Tensor:
+    """The photo under a tile's window, float in 0..1, padded where the latents reach beyond the photo."""
+    rows, columns = (_scaled(span.window, scale) for span in tile)
+    pixels = photo[..., rows, columns].float() / 255
+    bottom, right = (part.stop - part.start - length for part, length in zip((rows, columns), pixels.shape[2:]))
+    return F.pad(pixels, (0, right, 0, bottom), mode="replicate")
+
+
+def _encode(pipe, photo: torch.Tensor, tiles: list[_Tile], generator: torch.Generator | None) -> torch.Tensor:
+    height, width = tiles[-1].rows.core.stop, tiles[-1].columns.core.stop
+    moments = _whole_moments(pipe.encode_images, lambda tile: _pixels(photo, tile, pipe.vae_scale_factor), tiles)
+    latents = None
+    for tile in tiles:
+        with _GroupNorms(given=moments):
+            window = pipe.encode_images(_pixels(photo, tile, pipe.vae_scale_factor), generator)
+        if latents is None:
+            latents = window.new_empty(1, window.shape[1], height, width)
+        latents[..., tile.rows.core, tile.columns.core] = tile.core_of(window)
+    return latents
+
+
+def _fuse(pipe, latents: torch.Tensor, tiles: list[_Tile], style: torch.Tensor, strength: float) -> torch.Tensor:
+    styled = torch.zeros_like(latents)
+    for tile in tiles:
+        window = pipe.fuse(tile.window_of(latents), style, strength)
+        rows, columns = (_fade(span.window, length, window) for span, length in zip(tile, latents.shape[2:]))
+        tile.window_of(styled).add_(window * rows[:, None] * columns)
+    return styled
+
+
+def _fade(window: slice, length: int, like: torch.Tensor) -> torch.Tensor:
+    """Weights that rise over the overlap with the tile before and fall over that with the next; where two meet they add up to 1."""
+    weights = torch.ones(window.stop - window.start, dtype=like.dtype, device=like.device)
+    ramp = (torch.arange(2 * MARGIN, dtype=like.dtype, device=like.device) + 0.5) / (2 * MARGIN)
+    if window.start > 0:
+        weights[: 2 * MARGIN] *= ramp
+    if window.stop < length:
+        weights[-2 * MARGIN :] *= 1 - ramp
+    return weights
+
+
+def _decoder(pipe, latents: torch.Tensor, tiles: list[_Tile]) -> Callable[[_Tile], torch.Tensor]:
+    """A function from a tile to its window of the decoded picture."""
+    moments = _whole_moments(pipe.decode_latents, lambda tile: tile.window_of(latents), tiles)
+
+    def decode(tile: _Tile) -> torch.Tensor:
+        with _GroupNorms(given=moments):
+            return pipe.decode_latents(tile.window_of(latents))
+
+    return decode
+
+
+class _Moments(NamedTuple):
+    """Of a group norm's input: float32 (groups,) each."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+
+def _whole_moments(function: Callable, window_of: Callable[[_Tile], torch.Tensor], tiles: list[_Tile]) -> list[_Moments]:
+    """The moments that each group norm, in the order of the calls, would meet if ``function`` saw the whole picture at once.
+
+    The moments of a norm depend on the norms before it, so one pass over the tiles cannot find them all. They are guessed from windows
+    spread over the picture and normalised together; a pass over all tiles with the guessed moments tells by how much each norm's guess
+    misses; and that miss, which hardly depends on the guesses before it, corrects a second guess.
+    """
+    samples = torch.cat([window_of(tile) for tile in _samples(tiles[-1].rows.core.stop, tiles[-1].columns.core.stop)])
+    with _GroupNorms(core_of=_middle) as guess:
+        function(samples)
+
+    area, sums = 0, []
+    for tile in tiles:
+        rows, columns = (span.core.stop - span.core.start for span in tile)
+        with _GroupNorms(given=guess.used, core_of=tile.core_of) as seen:
+            function(window_of(tile))
+        powers = [torch.stack([mean, variance + mean**2]) * rows * columns for mean, variance in seen.measured]
+        sums = [total + power for total, power in zip(sums, powers)] if sums else powers
+        area += rows * columns
+    whole = [_Moments(mean, (square - mean**2).clamp(min=0)) for mean, square in (total / area for total in sums)]
+
+    with _GroupNorms(core_of=_middle, misses=list(zip(guess.measured, whole))) as corrected:
+        function(samples)
+    return corrected.used
+
+
+def _samples(height: int, width: int) -> Iterator[_Tile]:
+    """Windows spread evenly over latents of that size."""
+    rows = min(max(round((SAMPLES * height / width) ** 0.5), 1), SAMPLES)
+
+    def spread(length: int, count: int) -> list[_Span]:
+        size = min(SAMPLE, length)
+        return [_Span(*[slice(start, start + size)] * 2) for start in torch.linspace(0, length - size, count).round().int().tolist()]
+
+    return (_Tile(*pair) for pair in product(spread(height, rows), spread(width, SAMPLES // rows)))
+
+
+def _middle(samples: torch.Tensor) -> torch.Tensor:
+    """What the padding at the windows' borders has hardly touched."""
+    top, left = (length // 8 for length in samples.shape[2:])
+    return samples[:, :, top : samples.shape[2] - top, left : samples.shape[3] - left]
+
+
+class _GroupNorms(TorchFunctionMode):
+    """While it is active, group norms use the moments given, or else those that their input's core has over the whole batch.
+
+    ``measured`` holds the core's moments and ``used`` those used, call by call. ``misses`` are pairs of earlier guesses and what turned
+    out to be right, by which measured moments are corrected.
+    """
+
+    def __init__(
+        self,
+        given: list[_Moments] | None = None,
+        core_of: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        misses: list[tuple[_Moments, _Moments]] | None = None,
+    ):
+        super().__init__()
+        self.given, self.core_of, self.misses = given, core_of, misses
+        self.measured: list[_Moments] = []
+        self.used: list[_Moments] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return (self._group_norm if function is F.group_norm else function)(*args, **(kwargs or {}))
+
+    def _group_norm(self, x, num_groups, weight=None, bias=None, eps=1e-5):
+        call = len(self.used)
+        if self.core_of:
+            # An attention's norm sees its pixels in one row; those are taken with their margin.
+            self.measured.append(_moments(self.core_of(x) if x.dim() == 4 else x, num_groups))
+        moments = self.given[call] if self.given else self.measured[call]
+        if self.misses:
+            moments = _corrected(moments, *self.misses[call], eps)
+        self.used.append(moments)
+
+        # With known moments a group norm is one multiplication and addition a channel.
+        mean, scale = (m.repeat_interleave(x.shape[1] // num_groups) for m in (moments.mean, (moments.variance + eps).rsqrt()))
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        shift, scale = (m.to(x.dtype).view(-1, *[1] * (x.dim() - 2)) for m in (shift, scale))
+        return torch.addcmul(shift, x, scale)
+
+
+def _moments(x: torch.Tensor, num_groups: int) -> _Moments:
+    """Over the batch too."""
+    dims = [0, *range(2, x.dim())]
+    variances, means = (m.view(num_groups, -1) for m in torch.var_mean(x.float(), dims, correction=0))
+    mean = means.mean(1)
+    return _Moments(mean, (variances + (means - mean[:, None]) ** 2).mean(1))
+
+
+def _corrected(found: _Moments, guessed: _Moments, right: _Moments, eps: float) -> _Moments:
+    growth = (found.variance + eps) / (guessed.variance + eps)
+    return _Moments(found.mean + (right.mean - guessed.mean) * growth.sqrt(), growth * (right.variance + eps) - eps)
