@@ -28,6 +28,9 @@ class StyleMambaTrain(io.ComfyNode):
                     "images", tooltip="Photos to train on. One is enough for that photo; a dozen different ones make a style for any photo."
                 ),
                 io.String.Input("text", default=DEFAULT_TEXT, multiline=True, dynamic_prompts=True, tooltip="The style in a few words."),
+                StyleSocket.Input(
+                    "style", optional=True, tooltip="A style to train towards in place of the text: from a picture, or a blend."
+                ),
                 io.Int.Input(
                     "steps",
                     default=60,
@@ -49,7 +52,7 @@ class StyleMambaTrain(io.ComfyNode):
                 advanced(
                     io.Int.Input(
                         "size",
-                        default=256,
+                        default=192,
                         min=64,
                         max=1024,
                         step=32,
@@ -93,7 +96,18 @@ class StyleMambaTrain(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, images, text, steps, seed, size=192, batch_size=4, learning_rate=0.01, source_text="a photo", parameters="modulation"
+        cls,
+        model,
+        images,
+        text,
+        steps,
+        seed,
+        size=192,
+        batch_size=4,
+        learning_rate=0.01,
+        source_text="a photo",
+        parameters="modulation",
+        style=None,
     ) -> io.NodeOutput:
         pipe = model.on_device(size * size * batch_size * 4)  # activations are kept for the backward pass
         progress = Progress(steps)
@@ -103,7 +117,7 @@ class StyleMambaTrain(io.ComfyNode):
 
         try:
             pipe.train_on_style(
-                text,
+                text if style is None else style.info["prompt"],
                 [image.cpu().numpy() for image in images[..., :3]],
                 num_train_steps=steps,
                 seed=seed,
@@ -113,6 +127,7 @@ class StyleMambaTrain(io.ComfyNode):
                 learning_rate=learning_rate,
                 source_prompt=source_text,
                 parameters=parameters,
+                style=None if style is None else style.embedding,
             )
             return io.NodeOutput(Style(*pipe.style_state()))
         finally:

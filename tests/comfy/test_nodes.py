@@ -207,6 +207,13 @@ def test_training_changes_the_picture_and_not_the_cached_model(run, model, five_
     assert all(torch.equal(again.tensors[name], tensor) for name, tensor in trained.tensors.items())
 
 
+def test_training_towards_a_pictures_style(run, model):
+    photo, shown = image(40, 32), run("StyleEmbedding", model, "", image(20, 20, seed=3))
+    trained = run("Train", model, photo, "", **TRAINING, style=shown)
+    assert torch.allclose(trained.embedding, shown.embedding, atol=1e-6) and trained.info["prompt"] == shown.info["prompt"]
+    assert any(tensor.abs().max() > 1e-4 for name, tensor in trained.tensors.items() if name != "embedding")
+
+
 def test_training_works_after_weights_were_moved_under_inference_mode(run, model):
     model.pipe.to(torch.float64).to(torch.float32)  # what moving to the GPU does to them: they become inference tensors
     assert all(p.is_inference() for p in model.pipe.fusion.parameters())
