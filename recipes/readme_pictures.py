@@ -21,11 +21,12 @@ def main() -> None:
 
     photo = synthetic_photo(*TILE)
     pipe = StyleMambaPipeline.from_pretrained()
+    pipe.set_progress_bar_config(disable=True)
     pictures = [photo, *(pipe(photo, style).images[0] for style in STYLES)]
     folder = ROOT / ".github"
     folder.mkdir(exist_ok=True)
     sheet(pictures, ("the photo", *STYLES)).save(folder / "styles.jpg", quality=92)
-    pipe(synthetic_photo(400, 400), "a Monet painting").images[0].save(folder / "icon.png")
+    pipe(synthetic_photo(400, 400), "a Monet painting").images[0].resize((256, 256)).save(folder / "icon.png")
 
 
 def sheet(pictures: list[Image.Image], captions: tuple[str, ...]) -> Image.Image:

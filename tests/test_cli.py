@@ -72,6 +72,12 @@ def test_one_photo_gets_its_name_and_style_in_the_current_folder(run, folder):
     assert np.abs(_pixels("photo-a-monet-painting.png") - _pixels("photo.jpg")).max() > 8  # stylised, not copied
 
 
+def test_without_a_model_the_bundled_one_is_used(folder, capsys):
+    assert cli.main(["stylize", "photo.jpg", "--style", "a charcoal drawing", "-o", "grey.png"]) == 0, capsys.readouterr().err
+    colourfulness = [np.ptp(_pixels(name), axis=-1).mean() for name in ("photo.jpg", "grey.png")]
+    assert colourfulness[1] < 0.5 * colourfulness[0]
+
+
 def test_the_sentence_matters(run):
     run("stylize", "photo.jpg", "-s", "fire", "-o", "a.png")
     run("stylize", "photo.jpg", "-s", "a deep blue night", "-o", "b.png")
