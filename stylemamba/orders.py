@@ -28,15 +28,17 @@ def scan_order(name: str, height: int, width: int, device: torch.device) -> tupl
     """
     if name not in DIRECTIONS:
         raise StyleMambaError(f"The scan order {name!r} is not known; use one of {', '.join(DIRECTIONS)}.")
-    grid = torch.arange(height * width, device=device).view(height, width)
-    if name == "raster":
-        orders = [grid]
-    elif name == "bidirectional":
-        orders = [grid, grid.flip(0, 1)]
-    elif name == "zigzag":
-        snake = grid.clone()
-        snake[1::2] = snake[1::2].flip(1)
-        orders = [snake, snake.flip(0, 1)]
-    else:
-        orders = [grid, grid.flip(0, 1), grid.T, grid.T.flip(0, 1)]
-    return tuple((order.reshape(-1), torch.argsort(order.reshape(-1))) for order in orders)
+    # Kept for later calls, which may train: tensors made under inference mode could not be used there.
+    with torch.inference_mode(False):
+        grid = torch.arange(height * width, device=device).view(height, width)
+        if name == "raster":
+            orders = [grid]
+        elif name == "bidirectional":
+            orders = [grid, grid.flip(0, 1)]
+        elif name == "zigzag":
+            snake = grid.clone()
+            snake[1::2] = snake[1::2].flip(1)
+            orders = [snake, snake.flip(0, 1)]
+        else:
+            orders = [grid, grid.flip(0, 1), grid.T, grid.T.flip(0, 1)]
+        return tuple((order.reshape(-1), torch.argsort(order.reshape(-1))) for order in orders)

@@ -252,7 +252,8 @@ class StyleMambaPipeline(DiffusionPipeline):
         if strength == 0 and not latent_only:
             return pixels.float() / 255
         if max(height, width) > TILE and (height * width > LARGEST_WHOLE if self._tiling is None else self._tiling):
-            return stylise_in_tiles(self, pixels, style, strength, generator, latent_only, torch.uint8 if output_type == "pil" else torch.float32)
+            dtype = torch.uint8 if output_type == "pil" else torch.float32
+            return stylise_in_tiles(self, pixels, style, strength, generator, latent_only, dtype)
         pixels = pixels.float() / 255
         pad = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         latents = self.encode_images(F.pad(pixels, pad, mode="replicate"), generator)

@@ -10,6 +10,7 @@ Three things reach beyond a tile, and each is met in its own way:
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,29 +47,42 @@ def stylise_in_tiles(
         latent_only: return the stylised latents (1, C, h, w) instead.
         dtype: of the picture: float, then in 0..1, or uint8.
     """
-    scale = pipe.vae_scale_factor
-    tiles = _tiles(pipe, *(-(-length // scale) for length in photo.shape[2:]))
-    latents = _encode(pipe, photo, tiles, generator)
-    if strength == 0 and latent_only:
-        return latents
-    styled = _fuse(pipe, latents, tiles, style, strength)
-    if latent_only:
-        return styled
-    decode = _decoder(pipe, styled, tiles)
-    decode_unstyled = _decoder(pipe, latents, tiles) if strength < 1 else None
+    with _without_tiles_of_its_own(pipe.vae):
+        scale = pipe.vae_scale_factor
+        tiles = _tiles(pipe, *(-(-length // scale) for length in photo.shape[2:]))
+        latents = _encode(pipe, photo, tiles, generator)
+        if strength == 0 and latent_only:
+            return latents
+        styled = _fuse(pipe, latents, tiles, style, strength)
+        if latent_only:
+            return styled
+        decode = _decoder(pipe, styled, tiles)
+        decode_unstyled = _decoder(pipe, latents, tiles) if strength < 1 else None
 
-    picture = torch.empty(photo.shape, dtype=dtype, device=photo.device)
-    for tile in tiles:
-        pixels = decode(tile)
-        if decode_unstyled:
-            # As in the pipeline: what the VAE loses of the photo is given back as the style fades.
-            pixels += (1 - strength) * (_pixels(photo, tile, scale) - decode_unstyled(tile))
-        pixels = tile.core_of(pixels).clamp_(0, 1)
-        if dtype == torch.uint8:
-            pixels = pixels.mul_(255).round_()
-        target = picture[..., _scaled(tile.rows.core, scale), _scaled(tile.columns.core, scale)]
-        target.copy_(pixels[..., : target.shape[2], : target.shape[3]])  # less what the photo was padded by
-    return picture
+        picture = torch.empty(photo.shape, dtype=dtype, device=photo.device)
+        for tile in tiles:
+            pixels = decode(tile)
+            if decode_unstyled:
+                # As in the pipeline: what the VAE loses of the photo is given back as the style fades.
+                pixels += (1 - strength) * (_pixels(photo, tile, scale) - decode_unstyled(tile))
+            pixels = tile.core_of(pixels).clamp_(0, 1)
+            if dtype == torch.uint8:
+                pixels = pixels.mul_(255).round_()
+            target = picture[..., _scaled(tile.rows.core, scale), _scaled(tile.columns.core, scale)]
+            target.copy_(pixels[..., : target.shape[2], : target.shape[3]])  # less what the photo was padded by
+        return picture
+
+
+@contextmanager
+def _without_tiles_of_its_own(vae) -> Iterator[None]:
+    """diffusers' slicing and tiling of the VAE would split the calls that share their group norms here."""
+    before = {name: getattr(vae, name, False) for name in ("use_slicing", "use_tiling")}
+    vae.use_slicing = vae.use_tiling = False
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(vae, name, value)
 
 
 class _Span(NamedTuple):

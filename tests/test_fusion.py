@@ -100,3 +100,10 @@ def test_zigzag_never_jumps():
     order, _ = scan_order("zigzag", 4, 5, torch.device("cpu"))[0]
     rows, columns = order // 5, order % 5
     assert ((rows.diff().abs() + columns.diff().abs()) == 1).all()
+
+
+def test_a_fusion_that_was_used_under_inference_mode_can_be_trained():
+    fusion, latents, style = random_fusion(), torch.randn(1, 4, 22, 26), torch.randn(1, 12)
+    with torch.inference_mode():
+        fusion(latents, style)
+    fusion(latents, style).sum().backward()

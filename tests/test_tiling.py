@@ -1,0 +1,99 @@
+"""Large photos in tiles: the same picture as at once."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stylemamba import pipeline, tiling
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 128 pixels, so that a small photo has many; fewer and smaller samples likewise."""
+    monkeypatch.setattr(tiling, "TILE", 128)
+    monkeypatch.setattr(pipeline, "TILE", 128)
+    monkeypatch.setattr(tiling, "MARGIN", 8)
+    monkeypatch.setattr(tiling, "SAMPLES", 16)
+    monkeypatch.setattr(tiling, "SAMPLE", 16)
+
+
+def landscape(width=250, height=310) -> Image.Image:
+    """A flat sky over noise: what is in one tile tells nothing of the next."""
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    photo[: height // 2] = np.linspace(90, 200, height // 2).astype(np.uint8)[:, None, None]
+    return Image.fromarray(photo)
+
+
+def psnr(a, b) -> float:
+    return -10 * np.log10(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2) / 255**2)
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+def test_tiles_give_the_same_picture(tiny_pipeline, small_tiles, strength):
+    photo = landscape()
+    whole = tiny_pipeline(photo, "a mosaic", strength=strength).images[0]
+    tiny_pipeline.enable_tiling()
+    tiled = tiny_pipeline(photo, "a mosaic", strength=strength).images[0]
+    assert tiled.size == photo.size
+    assert psnr(whole, tiled) > 45
+    assert psnr(whole, photo) < 30  # there was something to get wrong
+
+
+def test_statistics_of_single_tiles_would_not_do(tiny_pipeline, small_tiles, monkeypatch):
+    """Group norms that see only their tile are what the module is for."""
+    photo = landscape()
+    whole = tiny_pipeline(photo, "a mosaic").images[0]
+    tiny_pipeline.enable_tiling()
+    monkeypatch.setattr(tiling, "_whole_moments", lambda *_: [])
+    monkeypatch.setattr(tiling, "_GroupNorms", lambda given: nullcontext())
+    assert psnr(whole, tiny_pipeline(photo, "a mosaic").images[0]) < 40
+
+
+def test_output_types_and_repeatability(tiny_pipeline, small_tiles):
+    photo = landscape(200, 150)
+    tiny_pipeline.enable_tiling()
+    picture, again = (np.asarray(tiny_pipeline(photo, "ink").images[0]) for _ in range(2))
+    array = tiny_pipeline(photo, "ink", output_type="np").images
+    latents = tiny_pipeline(photo, "ink", output_type="latent").images
+    assert np.array_equal(picture, again)
+    assert array.shape == (1, 150, 200, 3) and np.abs(array[0] * 255 - picture).max() <= 0.51
+    assert latents.shape == (1, 4, 38, 50)
+    assert np.array_equal(tiny_pipeline(photo, "ink", strength=0).images[0], photo)
+
+
+def test_the_vaes_own_slicing_and_tiling_do_not_interfere(tiny_pipeline, small_tiles):
+    tiny_pipeline.enable_tiling()
+    photo = landscape(200, 150)
+    expected = tiny_pipeline(photo, "ink").images[0]
+    tiny_pipeline.vae.enable_slicing()
+    tiny_pipeline.vae.enable_tiling()
+    assert np.array_equal(tiny_pipeline(photo, "ink").images[0], expected)
+    assert tiny_pipeline.vae.use_slicing and tiny_pipeline.vae.use_tiling
+
+
+def test_only_large_photos_are_tiled_unless_told(tiny_pipeline, small_tiles, monkeypatch):
+    tiled = []
+    monkeypatch.setattr(pipeline, "stylise_in_tiles", lambda pipe, photo, *_: tiled.append(photo.shape) or photo)
+    monkeypatch.setattr(pipeline, "LARGEST_WHOLE", 200 * 150)
+    tiny_pipeline([landscape(200, 150), landscape(201, 150)], "ink")
+    assert tiled == [(1, 3, 150, 201)]
+    tiny_pipeline.disable_tiling()
+    tiny_pipeline(landscape(201, 150), "ink")
+    assert len(tiled) == 1
+    tiny_pipeline.enable_tiling()
+    tiny_pipeline([landscape(200, 150), landscape(100, 90)], "ink")  # the second is no larger than a tile
+    assert len(tiled) == 2
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 48, 49, 100, 1000])
+def test_spans_cover_the_axis_once(length):
+    spans = tiling._spans(length, 64)
+    assert [i for span in spans for i in range(length)[span.core]] == list(range(length))
+    assert all(span.window.start % 64 == 0 and span.window.stop <= length for span in spans)
+    fades = torch.zeros(length)
+    for span in spans:
+        fades[span.window] += tiling._fade(span.window, length, fades)
+    assert torch.allclose(fades, torch.ones(length))
