@@ -45,6 +45,8 @@ def main():
         path.write_text(json.dumps(content, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
     if args.card.exists():
         shutil.copy(args.card, args.out / "README.md")
+    for path in args.out.rglob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for its owner alone; a wheel keeps the mode
     size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
     print(f"{args.out}: {size / 1e6:.2f} MB")
     if size > LIMIT:
