@@ -18,7 +18,7 @@ from PIL import Image
 from synthetic import synthetic_photo
 
 PACK = Path(__file__).parents[1]
-PACK_FOLDER = "ComfyUI StyleMamba-main"  # neither a dash nor a space may disturb it
+PACK_FOLDER = "ComfyUI-StyleMamba"  # ComfyUI 0.3.64 loads a pack from a folder with a space too, but serves no help pages from there
 START_TIMEOUT = 300  # seconds
 RUN_TIMEOUT = 300
 
