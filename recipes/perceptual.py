@@ -59,10 +59,10 @@ def content_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tens
     return sum((x - y).abs().mean() / (y.abs().mean() + 1e-6) for x, y in zip(a, b)) / len(a)
 
 
-def style_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-    """Difference of the features' channel means and standard deviations (adaptive instance norm's style loss, Huang & Belongie 2017)."""
+def gram_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """Relative difference of the features' Gram matrices (Gatys et al. 2016), those of each picture and of all layers weighing alike."""
     total = 0.0
     for x, y in zip(a, b):
-        size = y.std((2, 3)).mean() + 1e-6
-        total = total + ((x.mean((2, 3)) - y.mean((2, 3))).abs().mean() + (x.std((2, 3)) - y.std((2, 3))).abs().mean()) / size
+        x, y = (torch.einsum("bchw,bdhw->bcd", t.float(), t.float()) / t[0, 0].numel() for t in (x, y))
+        total = total + ((x - y).square().sum((1, 2)) / (y.square().sum((1, 2)) + 1e-6)).clamp(min=1e-8).sqrt().mean()
     return total / len(a)

@@ -34,6 +34,12 @@ def word_it(wording: str, rng: np.random.Generator) -> str:
     return template.format(wording, subject=SUBJECTS[rng.integers(len(SUBJECTS))], adjective=ADJECTIVES[rng.integers(len(ADJECTIVES))])
 
 
+def word_pair(one: str, two: str, rng: np.random.Generator) -> str:
+    """Two styles in one sentence, ``one`` being what light or film does to the scene and ``two`` the medium."""
+    patterns = ("{0} {1}", "{1}, {0}", "{0}, {1}", "{0} and {1}", "{1} with {0}", "a {0} {1}", "{1} in {0}")
+    return patterns[rng.integers(len(patterns))].format(one, two)
+
+
 def style_sentences(count: int, rng: np.random.Generator) -> list[str]:
     """Styles in free wording; every fourth sentence combines two."""
     styles, out = vocabulary(), []

