@@ -68,7 +68,10 @@ def test_gradients_reach_every_parameter():
 def test_save_and_load_give_the_same_result(tmp_path):
     fusion, latents, style = random_fusion(), torch.randn(1, 4, 8, 8), torch.randn(1, 12)
     fusion.save_pretrained(tmp_path)
-    assert torch.equal(StyleMambaFusion.from_pretrained(tmp_path)(latents, style), fusion(latents, style))
+    loaded = StyleMambaFusion.from_pretrained(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), fusion.parameters(), strict=True))
+    # Not bit by bit: where weights lie in memory may change the order in which a convolution adds.
+    torch.testing.assert_close(loaded(latents, style), fusion(latents, style), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
