@@ -397,6 +397,37 @@ def test_parts_become_a_model_that_learns(nodes, run, models):
     assert (run("Stylize", photo, "", 1.0, model=again, style=trained) - photo).abs().mean() > 0.01
 
 
+def test_folder_gives_its_photos_in_their_sizes_one_by_one(nodes, run, input_folder):
+    load_folder = nodes["StyleMambaLoadFolder"]
+    (input_folder / "holiday" / "raw").mkdir(parents=True)
+    (input_folder / ".hidden").mkdir()
+    transparent = synthetic_photo(9, 7)
+    transparent.putalpha(128)
+    for name, photo in (("2.png", transparent), ("1.png", synthetic_photo(30, 20)), ("raw/3.png", synthetic_photo(5, 5))):
+        photo.save(input_folder / "holiday" / name)
+    assert load_folder.define_schema().inputs[0].options["options"] == ["input", "input/holiday", "input/holiday/raw"]
+    images, names = load_folder.execute("input/holiday", 50).args
+    assert [picture.shape for picture in images] == [(1, 20, 30, 3), (1, 7, 9, 4)] and names == ["1", "2"]
+    assert torch.equal(images[0], image(30, 20))
+    assert load_folder.execute("input/holiday", 1, skip=1)[1] == ["2"]
+    before = load_folder.fingerprint_inputs("input/holiday", 50)
+    assert load_folder.fingerprint_inputs("input/holiday", 50) == before
+    synthetic_photo(8, 8).save(input_folder / "holiday" / "1.png")
+    assert load_folder.fingerprint_inputs("input/holiday", 50) != before
+
+
+def test_folder_mistakes_get_one_sentence(nodes, run, input_folder):
+    load_folder = nodes["StyleMambaLoadFolder"]
+    assert "no folder 'input/away'" in load_folder.validate_inputs("input/away")
+    assert "no folder 'input/../models'" in load_folder.validate_inputs("input/../models")
+    with pytest.raises(StyleMambaError, match="'input' holds no photos after the first 0"):
+        load_folder.execute("input", 50)
+    assert load_folder.fingerprint_inputs("input", 50) == []
+    (input_folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(StyleMambaError, match="^broken.png"):
+        load_folder.execute("input", 50)
+
+
 def test_loading_the_pack_imports_nothing_heavy():
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
