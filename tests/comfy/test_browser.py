@@ -45,7 +45,9 @@ def test_names_and_help_in_both_languages(server, browser, language, title, text
         assert title in page.run("return app.graph._nodes.map(node => node.title)")
         page.show_help("StyleMambaTrain")
         page.wait(lambda: text in page.driver.page_source)
-        page.wait(lambda: page.run(
-            "return [...document.images].some(image => image.src.includes('StyleMambaTrain.jpg') && image.naturalWidth > 0)"
-        ))
+        page.wait(
+            lambda: page.run(
+                "return [...document.images].some(image => image.src.includes('StyleMambaTrain.jpg') && image.naturalWidth > 0)"
+            )
+        )
         page.screenshot().save(server.base / f"help_{language}.png")

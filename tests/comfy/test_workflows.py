@@ -161,5 +161,5 @@ def test_every_node_has_a_help_page_with_its_sockets_and_a_picture(schemas, lang
         page = (docs / (f"{node_id}.md" if language == "en" else f"{node_id}/zh.md")).read_text(encoding="utf-8")
         for entry in [*texts[node_id]["inputs"].values(), *texts[node_id]["outputs"].values()]:
             assert f"**{entry['name']}**: {entry['tooltip']}" in page
-        for picture in re.findall(r"!\[.*?\]\((.+?)\)", page):
-            assert (docs / picture).is_file()
+        pictures = re.findall(r"!\[.*?\]\((.+?)\)", page)
+        assert pictures and all((docs / picture).is_file() for picture in pictures)
