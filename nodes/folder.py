@@ -89,8 +89,11 @@ def _folders() -> dict[str, Path]:
     import folder_paths
 
     root = Path(folder_paths.get_input_directory())
-    found = {INPUT: root}
+    found, seen = {INPUT: root}, set()
     for folder, subfolders, _ in os.walk(root, followlinks=True):
+        if os.path.realpath(folder) in seen:  # a link that leads back up
+            subfolders.clear()
+        seen.add(os.path.realpath(folder))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in subfolders:
             path = Path(folder, name)

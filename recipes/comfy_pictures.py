@@ -1,7 +1,9 @@
-"""Renders the thumbnails of the ComfyUI workflows with the bundled model: ``python recipes/comfy_pictures.py``.
+"""Renders the thumbnails of the ComfyUI workflows with the bundled model: ``python recipes/comfy_pictures.py [NAME ...]``.
 
 Every workflow is run as it is shipped, on the tests' synthetic photo, with the tests' stand-ins for ComfyUI. A thumbnail shows the photo on
 the left and the result on the right; of a batch it shows the results.
+Two workflows train, which takes most of the time; names after the command render only theirs (apply_a_saved_style needs
+train_a_style_and_save_it).
 """
 
 import json
@@ -19,7 +21,7 @@ PHOTO_SHARE = 0.36  # of a thumbnail's width
 PAINTING = "ukiyo-e"  # the style of the picture that style_from_a_picture starts from
 
 
-def main() -> None:
+def main(wanted: list[str]) -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     import comfy_stubs
     from synthetic import synthetic_photo
@@ -33,6 +35,8 @@ def main() -> None:
         for seed in range(4):
             synthetic_photo(SIZE, SIZE, seed=seed).save(photos / f"{seed}.png")
         for name in names:
+            if wanted and name not in wanted:
+                continue
             graph = json.loads((ROOT / "tests" / "comfy" / "api" / f"{name}.json").read_text(encoding="utf-8"))
             photo, painting = photo_for(name), None
             if name == "style_from_a_picture":
@@ -93,4 +97,4 @@ def thumbnail(photo: Image.Image, pictures: list[Image.Image], painting: Image.I
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

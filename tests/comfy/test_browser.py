@@ -1,6 +1,6 @@
 """What a user sees of the pack in ComfyUI's own page, in a real browser.
 
-Needs what test_comfyui.py needs, Debian's chromium and chromium-driver, and selenium.
+Needs what test_comfyui.py needs, and Debian's chromium and chromium-driver.
 """
 
 import json
@@ -13,7 +13,6 @@ from comfy_server import PACK
 
 @pytest.fixture(scope="module")
 def browser(server):
-    pytest.importorskip("selenium")
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         pytest.skip("needs chromium and chromedriver")
     from comfy_browser import Browser

@@ -1,6 +1,6 @@
 """The pack in a real ComfyUI: it loads, every shipped workflow runs over HTTP, training works, Cancel and the cache behave.
 
-Needs COMFYUI_PATH, a ComfyUI checkout, and COMFYUI_PYTHON, an interpreter with its requirements and this project's.
+Needs COMFYUI_PATH, a ComfyUI checkout, and COMFYUI_PYTHON, an interpreter with its requirements and this project's; the extra test-comfyui.
 """
 
 import io
