@@ -2,8 +2,9 @@
 
     PYTHONPATH=recipes python benchmarks/quality.py --coco FOLDER --art FOLDER [--model FOLDER] [--photos N] [--json FILE] [--quick]
 
-Pictures that no training saw: COCO photos (middle squares, 256 px) and the artworks that `recipes/data.py` sets aside. The judge (`stylemamba/judge.py`)
-learns art styles from the other artworks, and effect styles from the effects of `recipes/effects.py` on COCO photos that it is not asked about.
+Pictures that no training saw: COCO photos (middle squares, 256 px) and the artworks that `recipes/data.py` sets aside. The judge
+(`stylemamba/judge.py`) learns art styles from the other artworks, and effect styles from the effects of `recipes/effects.py` on COCO photos
+that it is not asked about.
 Its network is independent of the bundled model; its idea of an effect is not, since the same effects made the training targets.
 
 Four makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, the targets' recipe (what the fusion

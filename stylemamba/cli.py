@@ -228,7 +228,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="CHECKPOINT",
-            help="Measures the CLIP score with this CLIP or SigLIP folder or hub id; 'own' is the style encoder that styles are optimised with.",
+            help="The CLIP or SigLIP folder or hub id of the CLIP score; 'own' is the encoder that styles are optimised with.",
         ),
     ] = None,
     template: Annotated[

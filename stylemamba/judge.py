@@ -1,4 +1,4 @@
-"""A judge of styles that no style was optimised for: a linear probe on the statistics of EfficientNet-lite0, taught by labelled pictures."""
+"""A judge that no style was optimised for: a linear probe on the statistics of EfficientNet-lite0, taught by labelled pictures."""
 
 from collections.abc import Sequence
 

@@ -23,7 +23,7 @@ def to_tensor(pictures: Sequence[Image.Image]) -> torch.Tensor:
 
 
 def ssim(pictures: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
-    """(N,): structural similarity of pictures to photos, both (N, 3, H, W) in 0..1, with torchmetrics' defaults (Gaussian window, sigma 1.5).
+    """(N,): structural similarity of pictures to photos, both (N, 3, H, W) in 0..1, with torchmetrics' Gaussian window (sigma 1.5).
 
     Raises:
         StyleMambaError: when torchmetrics is not installed or the pictures are smaller than its window.

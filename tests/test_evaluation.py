@@ -79,14 +79,14 @@ def test_a_styles_file_has_sentences_labels_and_style_files(tmp_path):
 
 
 def test_the_report_states_every_setting_and_needs_no_other_file(tmp_path, photos, art, tiny_model_dir, capsys):
-    cli.main(["train", "fire", "--model", tiny_model_dir, "--images", str(photos / "val2017"), "-o", str(tmp_path / "fire.safetensors"), "--steps", "1"])
+    trained, photo = str(tmp_path / "fire.safetensors"), str(photos / "val2017" / "0.png")
+    assert cli.main(["train", "fire", "--model", tiny_model_dir, "--images", photo, "-o", trained, "--steps", "1"]) == 0
     styles = tmp_path / "styles.txt"
     styles.write_text("red <stripes> | red stripes\nblue noise\nfire.safetensors\n")
     capsys.readouterr()
     report = tmp_path / "report"
-    code, out, err = evaluate(
-        tiny_model_dir, capsys, "--images", photos, "--styles", styles, "-o", report, "--clip", "own", "--art", art, "--template", "{} picture"
-    )
+    chosen = ("--images", photos, "--styles", styles, "-o", report, "--clip", "own", "--art", art, "--template", "{} picture")
+    code, out, err = evaluate(tiny_model_dir, capsys, *chosen)
     assert (code, err) == (0, "") and out.split() == [str(report / f"report.{kind}") for kind in ("json", "csv", "html")]
 
     found = json.loads((report / "report.json").read_text())
@@ -109,12 +109,14 @@ def test_the_report_states_every_setting_and_needs_no_other_file(tmp_path, photo
 
     with (report / "report.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 6 and float(rows[0]["ssim"]) == found["pictures"][0]["ssim"] and rows[4]["judge_top1"] != "" == rows[5]["judge_top1"]
+    assert len(rows) == 6 and float(rows[0]["ssim"]) == found["pictures"][0]["ssim"]
+    assert rows[4]["judge_top1"] and not rows[5]["judge_top1"]
 
     page = (report / "report.html").read_text()
     assert "red &lt;stripes&gt;" in page and "<stripes>" not in page
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert len(sources) == 2 * 4 and all(source.startswith("data:image/jpeg;base64,") for source in sources)  # photo and three styles, twice
+    assert len(sources) == 2 * 4  # photo and three styles, twice
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
 
 
 def test_without_checkpoint_and_art_the_report_says_what_was_not_measured(tmp_path, photos, tiny_model_dir, capsys):
