@@ -156,7 +156,7 @@ def train(
     text: Annotated[str, typer.Argument(metavar="TEXT", help='The style in words: "a Monet painting".')],
     images: Annotated[str, typer.Option("--images", metavar="DIR", help="A folder of photos to train on, or one photo.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="STYLE.safetensors", help="The style file to write.")],
-    steps: Annotated[int, typer.Option(min=1, help="Training steps in total.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps at most; it ends when the style score has settled.")] = 100,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state that an earlier run left beside the style file.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a run repeatable.")] = 0,
     model: Model = None,
@@ -198,6 +198,7 @@ def train(
             history = pipe.train_on_style(
                 text,
                 photos,
+                name=os.path.basename(output).removesuffix(".safetensors"),
                 num_train_steps=steps,
                 seed=seed,
                 callback=lambda step, info: show(step, f"loss {info['losses']['total']:.4f}"),
@@ -206,7 +207,8 @@ def train(
         pipe.save_style(output)
     if as_json:
         seconds = round(time.perf_counter() - started, 3)
-        _print_json({**pipe.style, "output": output, "state": state, "seconds": seconds, "history": history})
+        facts = {key: value for key, value in pipe.style.items() if key != "preview"}
+        _print_json({**facts, "output": output, "state": state, "seconds": seconds, "history": history})
     else:
         print(output)
     return 0

@@ -106,6 +106,11 @@ class TaughtJudge:
         order = np.argsort(-self._judge.scores(features), axis=1)
         return np.array([list(row).index(self.styles.index(style)) for row, style in zip(order, asked)])
 
+    def log_probability(self, picture: Image.Image, style: str) -> float:
+        """Of a style among those that the judge learned: not above 0, the higher the more the picture shows it."""
+        probabilities = self._judge.scores(self._judge.features([picture])[0])[0]
+        return float(np.log(max(probabilities[self.styles.index(style)], 1e-12)))
+
     def place(self, picture: Image.Image, style: str) -> int:
         return int(self._places(self._judge.features([picture])[0], [style])[0])
 

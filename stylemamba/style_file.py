@@ -1,11 +1,14 @@
 """Style files: the deltas that training on a style adds to the fusion's parameters, as safetensors with readable metadata."""
 
+import base64
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -13,6 +16,7 @@ from .errors import StyleMambaError
 from .image_files import replacing
 
 FORMAT = "stylemamba-style-1"
+PREVIEW_SIDE = 128  # px
 EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,) that the deltas were trained with
 
 
@@ -24,6 +28,14 @@ def base_hash(parameters: dict[str, torch.Tensor]) -> str:
         sample = flat[:: max(1, flat.numel() // 64)].to("cpu", torch.float16)
         digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def encode_preview(picture: Image.Image) -> str:
+    """A small JPEG of an RGB picture as a data URI, which JSON can hold and a web page can show."""
+    small, file = picture.copy(), io.BytesIO()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+    small.save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def write_style(path: str | os.PathLike, tensors: dict[str, torch.Tensor], info: dict) -> None:
@@ -53,7 +65,9 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise StyleMambaError(f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`.") from error
+        raise StyleMambaError(
+            f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`."
+        ) from error
     if metadata.get("format") != FORMAT or EMBEDDING not in tensors:
         raise StyleMambaError(f"{path} is a safetensors file but not a StyleMamba style; style files are made by `stylemamba train`.")
     return tensors, json.loads(metadata["info"])

@@ -1,12 +1,18 @@
 """Training on a style: it learns, stops, continues, and travels as a file."""
 
+import base64
+import io
+import json
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors import safe_open
+from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaPipeline
+from stylemamba.training import has_settled
 
 
 @pytest.fixture
@@ -70,10 +76,40 @@ def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, pho
 
 def test_callback_gets_losses_and_a_preview(tiny_pipeline, photos):
     seen = []
-    tiny_pipeline.train_on_style("ink", photos, callback=lambda step, info: seen.append((step, info["losses"], info["preview"]())), **{**FAST, "num_train_steps": 2})
+    look = lambda step, info: seen.append((step, info["losses"], info["preview"]()))  # noqa: E731
+    tiny_pipeline.train_on_style("ink", photos, callback=look, **{**FAST, "num_train_steps": 2})
     assert [s for s, _, _ in seen] == [1, 2]
     assert {"total", "global_direction", "masked_direction", "second_order", "content", "total_variation"} <= set(seen[0][1])
     assert all(preview.size == (32, 32) for _, _, preview in seen)
+
+
+def test_the_style_file_tells_what_it_is(tiny_pipeline, photos, tmp_path):
+    photos = [synthetic_photo(72, 60)]
+    history = tiny_pipeline.train_on_style("fire", photos, name="my fire", **FAST)
+    tiny_pipeline.save_style(tmp_path / "fire.safetensors")
+    with safe_open(tmp_path / "fire.safetensors", "pt") as file:  # readable without the package
+        info = json.loads(file.metadata()["info"])
+    assert (info["name"], info["prompt"], info["steps"], len(info["base"])) == ("my fire", "fire", 6, 16)
+    assert info["score"] == history[-1]["score"] and info["losses"]["content"] == history[-1]["content"]
+    preview = Image.open(io.BytesIO(base64.b64decode(info["preview"].removeprefix("data:image/jpeg;base64,"))))
+    shown, styled = np.asarray(preview, float), np.asarray(tiny_pipeline(_middle(photos[0], 32)).images[0], float)
+    assert preview.size == (32, 32) and np.abs(shown - styled).mean() < 12
+
+
+def _middle(photo: Image.Image, side: int) -> Image.Image:
+    return ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS)
+
+
+def test_training_ends_when_the_score_has_settled(tiny_pipeline, photos, tmp_path):
+    rising = [0.01 * step for step in range(60)]
+    assert not has_settled([]) and not has_settled([0.5] * 29) and has_settled([0.5] * 30)
+    assert not has_settled(rising) and has_settled(rising + [rising[-1]] * 20) and has_settled(rising[::-1])
+    state = tmp_path / "state.safetensors"
+    options = {**FAST, "num_train_steps": 80, "learning_rate": 1e-6, "checkpoint_path": state}
+    history = tiny_pipeline.train_on_style("fire", photos, **options)
+    assert len(history) == tiny_pipeline.style["steps"] == 30
+    assert tiny_pipeline.train_on_style("fire", photos, **options) == history  # going on finds it settled, too
+    assert len(tiny_pipeline.train_on_style("fire", photos, early_stop=False, **{**options, "num_train_steps": 32})) == 32
 
 
 def test_training_works_under_inference_mode(tiny_model_dir, photos):
@@ -125,5 +161,6 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
         tiny_pipeline.save_style(tmp_path / "x.safetensors")
     state = tmp_path / "state.safetensors"
     tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **{**FAST, "num_train_steps": 1})
-    with pytest.raises(StyleMambaError, match="another training"):
-        tiny_pipeline.train_on_style("snow", photos, checkpoint_path=state, **FAST)
+    for prompt, pictures, more in (("snow", photos, {}), ("fire", photos[:1], {}), ("fire", photos, {"learning_rate": 0.5})):
+        with pytest.raises(StyleMambaError, match="another training"):
+            tiny_pipeline.train_on_style(prompt, pictures, checkpoint_path=state, **FAST, **more)
