@@ -5,7 +5,8 @@
 
 Losses: `train_on_style` with its defaults on the bundled model, but for what a variant leaves out. Mixers: a small fresh fusion (3 blocks
 of width 128) trained in whole on the photo, with Mamba in each scan order, with attention or with convolutions of about the same size; what
-they learn from many photos and targets is what `fusion_variants.py` compares. Judge, photos, sentences, cells and resuming are `train_speed.py`'s.
+they learn from many photos and targets is what `fusion_variants.py` compares. Judge, photos, sentences, cells and
+resuming are `train_speed.py`'s.
 
 The target of a cell is the final style score of the first variant of its group; "reached" counts the cells that get there, and the
 iterations are medians over all cells, infinite where the target is not reached.

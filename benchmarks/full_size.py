@@ -1,6 +1,6 @@
 """Training on a style with parts of the paper's size: peak memory and seconds a step.
 
-    python benchmarks/full_size.py [--sizes 128 256] [--batch 1] [--steps 3] [--parameters all] [--threads 1] [--device cpu]
+    python benchmarks/full_size.py [--sizes 128 256] [--batch 1] [--steps 3] [--threads 1] [--device cpu]
 
 The parts have the sizes of Stable Diffusion's AutoencoderKL (84 million parameters), of google/siglip-base-patch16-224 (203 million) and of
 the default fusion, with random weights: time and memory do not depend on what the weights are, and nothing has to be downloaded. Each size
@@ -60,9 +60,8 @@ def measure(size: int, args, results) -> None:
             torch.cuda.synchronize()
         ends.append(clock())
 
-    pipe.train_on_style(
-        "an oil painting", [photo], num_train_steps=args.steps + 1, batch_size=args.batch, size=size, parameters=args.parameters, callback=look
-    )
+    options = {"batch_size": args.batch, "size": size, "parameters": "all", "callback": look}
+    pipe.train_on_style("an oil painting", [photo], num_train_steps=args.steps + 1, **options)
     steps = [after - before for before, after in zip(ends, ends[1:])]
     most = torch.cuda.max_memory_allocated() / 2**30 if gpu else peak()
     counts = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (pipe.vae, pipe.style_encoder, pipe.fusion)]
@@ -74,7 +73,6 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--parameters", choices=("all", "low-rank"), default="all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -88,8 +86,8 @@ def main():
         if process.exitcode:
             raise SystemExit(f"{size} px failed")
         counts, loaded, most, seconds = results.get()
-        parts = ", ".join(f"{name} {count:.0f} M" for name, count in zip(("VAE", "SigLIP", "fusion"), counts))
-        print(f"{size} px, batch {args.batch} ({parts}): {loaded:.1f} GiB loaded, {most:.1f} GiB at most, {seconds:.1f} s a step", flush=True)
+        parts = ", ".join(f"{name} {count:.1f} M" for name, count in zip(("VAE", "SigLIP", "fusion"), counts))
+        print(f"{size} px, batch {args.batch}: {loaded:.1f} GiB loaded, {most:.1f} GiB peak, {seconds:.1f} s a step ({parts})", flush=True)
 
 
 if __name__ == "__main__":
