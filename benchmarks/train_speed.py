@@ -1,11 +1,11 @@
 """Training on a style against CLIPstyler's method: how many iterations and seconds until the baseline's final score, at which content loss.
 
     PYTHONPATH=recipes python benchmarks/train_speed.py --coco FOLDER --art FOLDER --squeezenet FILE --results FILE.json
-        [--photos 10] [--sentences 10] [--seeds 3] [--size 160] [--steps 100] [--threads 1] [--model FOLDER] [--sheet FILE.png]
+        [--photos 10] [--sentences 10] [--seeds 3] [--size 160] [--steps 100] [--threads 1] [--model FOLDER] [--sheet FILE.png] [--again]
 
 A cell is one photo (a COCO photo's middle square), one sentence, one seed. In every cell both methods get the same photo, sentence, style
 encoder and templates, and are looked at on their way. Each finished cell is written to the results, so a run that was killed goes on with
-the same command; with more seeds or photos it goes on too. The table is printed at the end, or at once with --table.
+the same command; with more seeds it goes on too. The table is printed at the end, or at once with --table.
 
 The style score is the judge's log-probability of the asked style. The judge (`stylemamba/judge.py`: EfficientNet-lite0 and a linear probe,
 taught by real artworks of ten styles, a tenth of them held out to examine it) is optimised by neither method, and so are SSIM and its
@@ -172,7 +172,7 @@ def at_content(cell: dict, content: float) -> float:
 
 
 def table(results: dict) -> str:
-    cells = list(results["cells"].values())
+    cells = [cell for cell in results["cells"].values() if "ours" in cell and "baseline" in cell]
     finals = [(cell["ours"]["curve"][-1], cell["baseline"]["curve"][-1]) for cell in cells]
     reached = [first_reaching(cell["ours"]["curve"], base["score"]) for cell, (_, base) in zip(cells, finals)]
     own = [first_reaching(cell["baseline"]["curve"], base["score"]) for cell, (_, base) in zip(cells, finals)]
@@ -243,6 +243,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", help="default: the bundled model")
     parser.add_argument("--sheet", type=Path, help="writes photo, ours and the baseline's picture of the cells made in this run")
+    parser.add_argument("--again", action="store_true", help="measures ours anew, after a change of it, and keeps what the baseline gave")
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     parser.add_argument("--memory", choices=("ours", "baseline"), help=argparse.SUPPRESS)  # how the script asks itself in a fresh process
     args = parser.parse_args()
@@ -253,10 +254,14 @@ def main():
         return peak_memory(args, args.memory)
 
     results = json.loads(args.results.read_text()) if args.results.exists() else {"cells": {}}
+    if args.again:
+        for cell in results["cells"].values():
+            cell.pop("ours", None)
+        results.pop("memory", None)
     if not args.table:
         pipe, photos = load(args)
-        settings = {"size": args.size, "steps": args.steps, "threads": args.threads, "model": args.model, "vgg": args.vgg}
-        settings["fusion"] = base_hash(dict(pipe.fusion.named_parameters()))
+        settings = {"photos": args.photos, "size": args.size, "threads": args.threads, "model": args.model, "vgg": args.vgg}
+        settings["encoder"] = base_hash(dict(pipe.style_encoder.named_parameters()))
         if results.setdefault("settings", settings) != settings:
             raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")
         if "memory" not in results:
@@ -268,15 +273,19 @@ def main():
         # Seeds change slowest: a run that is cut off has all photos and sentences before any second seed.
         for seed, index, sentence in itertools.product(range(args.seeds), range(args.photos), list(SENTENCES)[: args.sentences]):
             name, photo = f"{index} | {sentence} | {seed}", photos[index]
-            if name in results["cells"]:
-                continue
-            ours, mine = train_ours(pipe, photo, photos[(index + 1) % len(photos)], sentence, seed, args, measures)
-            baseline, theirs = train_baseline(pipe, photo, sentence, seed, args, measures)
-            results["cells"][name] = {"photo": measures.of(photo, photo, sentence), "ours": ours, "baseline": baseline}
-            save(args.results, results)
-            rows[name] = [photo, mine, theirs]
-            print(f"{name}: score {ours['curve'][-1]['score']:.2f}, baseline {baseline['curve'][-1]['score']:.2f}", flush=True)
-            if args.sheet:
+            cell = results["cells"].setdefault(name, {"photo": measures.of(photo, photo, sentence)})
+            for method in ("ours", "baseline"):
+                if method in cell:
+                    continue
+                if method == "ours":
+                    cell[method], picture = train_ours(pipe, photo, photos[(index + 1) % len(photos)], sentence, seed, args, measures)
+                else:
+                    cell[method], picture = train_baseline(pipe, photo, sentence, seed, args, measures)
+                save(args.results, results)
+                rows.setdefault(name, [photo]).append(picture)
+                last = cell[method]["curve"][-1]
+                print(f"{name} | {method}: score {last['score']:.2f}, content loss {last['content']:.1f}", flush=True)
+            if args.sheet and rows:
                 contact_sheet(rows).save(args.sheet)
     print(table(results))
 
