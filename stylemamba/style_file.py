@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from .errors import StyleMambaError
 from .image_files import replacing
+from .low_rank import expand, factorise
 
 FORMAT = "stylemamba-style-1"
 PREVIEW_SIDE = 128  # px
@@ -39,12 +40,13 @@ def encode_preview(picture: Image.Image) -> str:
 
 
 def write_style(path: str | os.PathLike, tensors: dict[str, torch.Tensor], info: dict) -> None:
-    """Writes a style file; what stood at ``path`` stays whole until the new file is complete.
+    """Writes a style file, its matrices of low rank as factors; what stood at ``path`` stays whole until the new file is complete.
 
     Raises:
         StyleMambaError: when the folder is missing or the disk refuses.
     """
-    on_cpu = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+    on_cpu = {name: value.detach().cpu() for name, value in tensors.items()}
+    on_cpu = {name: value.contiguous() for name, value in factorise(on_cpu).items()}
     try:
         with replacing(os.fspath(path)) as partial:
             save_file(on_cpu, partial, metadata={"format": FORMAT, "info": json.dumps(info, ensure_ascii=False)})
@@ -63,8 +65,8 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
+            tensors = expand({name: file.get_tensor(name) for name in file.keys()})
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise StyleMambaError(
             f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`."
         ) from error

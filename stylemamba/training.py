@@ -17,7 +17,15 @@ from PIL import Image
 from . import checkpoint
 from .errors import StyleMambaError
 from .images import load_images
-from .losses import ContentLoss, GlobalDirectionalLoss, MaskedDirectionalLoss, SecondOrderDirectionalLoss, TotalVariationLoss
+from .losses import (
+    ContentLoss,
+    GlobalDirectionalLoss,
+    MaskedDirectionalLoss,
+    SecondOrderDirectionalLoss,
+    TokenGridLoss,
+    TotalVariationLoss,
+)
+from .low_rank import SMALL, add_factors, plain_names
 from .style_encoder import StyleEncoder
 from .style_file import EMBEDDING, base_hash, encode_preview
 
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
+RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
 # The style score has settled when the mean of so many steps is not so much above that of as many steps before.
 SETTLED_STEPS, SETTLED_RISE = 10, 0.005
 
@@ -38,6 +47,7 @@ class LossWeights:
     second_order: float = 0.5
     content: float = 0.05
     total_variation: float = 0.05
+    token_grid: float = 5.0
 
 
 def train_on_style(
@@ -49,8 +59,8 @@ def train_on_style(
     seed: int = 0,
     callback: Callable[[int, dict], None] | None = None,
     learning_rate: float = 1e-2,
-    batch_size: int = 4,
-    size: int = 192,
+    batch_size: int = 2,
+    size: int = 160,
     source_prompt: str = "a photo",
     parameters: str = "modulation",
     weights: LossWeights | None = None,
@@ -62,21 +72,22 @@ def train_on_style(
     """Trains the fusion of ``pipe`` on a style and leaves the result loaded as its style.
 
     Only a small part of the fusion moves, the biases of its AdaLN modulation and of the style embedding, which keeps the pictures on
-    the manifold that the fusion was trained on; an untrained fusion (`StyleMambaPipeline.from_components`) needs ``parameters="all"``.
+    the manifold that the fusion was trained on; an untrained fusion (`StyleMambaPipeline.from_components`) needs more than that.
 
     Args:
         prompt: the style, a sentence.
         images: photos to train on (whatever `load_images` takes); one is enough, a dozen is better.
         num_train_steps: total steps at most, including those of a checkpoint that is continued.
         seed: the same seed and inputs give the same style (bit by bit on the CPU).
-        callback: called after each step as ``callback(step, info)``; ``info`` has ``step``, ``num_train_steps``, ``score``, ``losses`` (name
-            -> float) and ``preview`` (call it for a PIL image). An exception raised there, or Ctrl-C, stops the training; the style trained
-            so far is kept and the exception passed on.
+        callback: called after each step as ``callback(step, info)``; ``info`` has ``step``, ``num_train_steps``, ``score``, ``losses``
+            (name -> float) and ``preview`` (call it for a PIL image). An exception raised there, or Ctrl-C, ends the training; the style
+            trained so far is kept and the exception passed on.
         learning_rate: of AdamW, after a warm-up of five steps, falling to a tenth by a cosine.
         batch_size: crops a step.
         size: side of the square crops, px.
         source_prompt: what the photos are, in words.
-        parameters: ``"modulation"`` or ``"all"``.
+        parameters: ``"modulation"``; ``"low-rank"``, which moves small parameters as a whole and large matrices by a product of thin ones,
+            so that a style file of the default fusion stays below 1 MB; or ``"all"``, whose style files are as large as the fusion.
         weights: of the losses.
         style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example.
         checkpoint_path: the training's state is kept in this file and continued from it when it exists; a continued training gives what an
@@ -92,11 +103,13 @@ def train_on_style(
     """
     if num_train_steps < 1:
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
-    if parameters not in ("modulation", "all"):
-        raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation' or 'all'.")
+    if parameters not in RATES:
+        raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
     pipe.unload_style()
     if parameters == "modulation" and not pipe.fusion.out.weight.any():
-        raise StyleMambaError("The fusion is untrained, so its modulation alone changes nothing; train it in whole with parameters='all'.")
+        raise StyleMambaError(
+            "The fusion is untrained, so its modulation alone changes nothing; train more with parameters='low-rank' or parameters='all'."
+        )
     weights = weights or LossWeights()
     with torch.inference_mode(False), torch.enable_grad(), _trainable(pipe) as (fusion, siglip):
         device = fusion.device
@@ -108,16 +121,15 @@ def train_on_style(
             photos = _crops(load_images(images), size, batch_size, seed).to(device)
             latents = torch.cat([pipe.encode_images(p[None]) for p in photos]).float()
             photo_features = encoder.encode_image(photos)
+            condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
+            draw = lambda z: pipe.decode_latents(fusion(z.to(fusion.dtype), condition.to(fusion.dtype))).clamp(0, 1)  # noqa: E731
+            untrained = torch.cat([draw(z[None]) for z in latents])
         direction = F.normalize(target - source, dim=-1)
-        condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
 
-        named = {n: p for n, p in fusion.named_parameters() if parameters == "all" or _is_style_parameter(n)}
-        fusion.requires_grad_(False)
-        for parameter in named.values():
-            parameter.requires_grad_(True)
-        base = {name: parameter.detach().clone() for name, parameter in named.items()}
-        rate = learning_rate if parameters == "modulation" else learning_rate / 20
-        optimizer = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+        base = {name: parameter.detach().clone() for name, parameter in fusion.named_parameters()}
+        trained = _choose_parameters(fusion, parameters, seed)
+        rate = learning_rate * RATES[parameters]
+        optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
         losses = torch.nn.ModuleDict(
             {
                 "global_direction": GlobalDirectionalLoss(),
@@ -125,6 +137,7 @@ def train_on_style(
                 "second_order": SecondOrderDirectionalLoss(),
                 "content": ContentLoss(),
                 "total_variation": TotalVariationLoss(),
+                "token_grid": TokenGridLoss(pipe.vae_scale_factor * fusion.config.patch_size),
             }
         ).to(device)
         recipe = {
@@ -174,13 +187,14 @@ def train_on_style(
                     "masked_direction": masked,
                     "content": losses["content"](styled, latents[pick]),
                     "total_variation": losses["total_variation"](pictures),
+                    "token_grid": losses["token_grid"](pictures, untrained[pick]),
                 }
                 anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
                 values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
                 total = sum(getattr(weights, name) * value for name, value in values.items())
                 optimizer.zero_grad(set_to_none=True)
                 total.backward()
-                torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 step += 1
                 numbers = {"total": total.item(), **{name: value.item() for name, value in values.items()}}
@@ -192,7 +206,8 @@ def train_on_style(
                     callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, latents[:1], condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
-            deltas = {name: (parameter.detach() - base[name]).float() for name, parameter in named.items()}
+            moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
+            deltas = {name: delta for name, delta in moved.items() if parameters == "all" or delta.any()}
             info = {
                 "name": name or prompt,
                 "prompt": prompt,
@@ -219,8 +234,21 @@ def has_settled(scores: list[float]) -> bool:
     return sum(now) - sum(before) < SETTLED_RISE * SETTLED_STEPS
 
 
-def _is_style_parameter(name: str) -> bool:
-    return name.endswith("modulation.bias") or name == "condition.0.bias"
+def _choose_parameters(fusion, parameters: str, seed: int) -> list[torch.nn.Parameter]:
+    """The parameters to train; all others are frozen."""
+    named = dict(fusion.named_parameters())
+    fusion.requires_grad_(False)
+    if parameters == "modulation":
+        trained = [p for name, p in named.items() if name.endswith("modulation.bias") or name == "condition.0.bias"]
+    elif parameters == "low-rank":
+        # Small parameters are found first: what add_factors makes is small, too.
+        trained = [p for p in named.values() if p.numel() <= SMALL]
+        trained += add_factors(fusion, seed)
+    else:
+        trained = list(named.values())
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    return trained
 
 
 @contextlib.contextmanager

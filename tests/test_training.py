@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaPipeline
 from stylemamba.training import has_settled
@@ -129,6 +130,51 @@ def test_an_untrained_fusion_trains_in_whole(tiny_pipeline, photos):
     pipe.train_on_style("fire", photos, parameters="all", **FAST)
     latents = torch.randn(1, 4, 8, 8)
     assert not torch.equal(pipe.fuse(latents, pipe.encode_prompt("fire")), latents)
+
+
+@pytest.mark.slow
+def test_the_picture_stays_a_picture_after_too_many_steps():
+    """The bundled model, long after the score has settled: the photo is still in the picture, and no grid of tokens lies over it."""
+    pipe = StyleMambaPipeline.from_pretrained()
+    pipe.set_progress_bar_config(disable=True)
+    photo = synthetic_photo(96, 96)
+    before = np.asarray(pipe(photo, "a cubist painting").images[0], float) / 255
+    pipe.train_on_style("a cubist painting", [photo], num_train_steps=200, size=96, early_stop=False)
+    after = np.asarray(pipe(photo).images[0], float) / 255
+    original = np.asarray(photo, float) / 255
+    grey = [picture.mean(-1).ravel() for picture in (original, before, after)]
+    assert np.corrcoef(grey[0], grey[2])[0, 1] > 0.7 * np.corrcoef(grey[0], grey[1])[0, 1]
+    token = pipe.vae_scale_factor * pipe.fusion.config.patch_size
+    tile = (after - before).reshape(96 // token, token, 96 // token, token, 3).mean((0, 2))
+    assert (tile - tile.mean((0, 1))).std() < 4 / 255
+    assert 0.02 < after.std() and np.mean((after < 0.02) | (after > 0.98)) < 0.3  # neither flat nor clipped
+
+
+def test_low_rank_deltas_travel_in_a_small_file(tiny_pipeline, photos, tmp_path):
+    def fresh():
+        size = {"hidden_size": 256, "depth": 1, "seed": 5}
+        return StyleMambaPipeline.from_components(tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, **size)
+
+    pipe, state = fresh(), tmp_path / "state.safetensors"
+    options = {**FAST, "parameters": "low-rank", "checkpoint_path": state}
+    pipe.train_on_style("fire", photos, **{**options, "num_train_steps": 6})
+    base, moved = dict(fresh().fusion.named_parameters()), dict(pipe.fusion.named_parameters())
+    assert not torch.equal(moved["blocks.0.mlp.0.weight"], base["blocks.0.mlp.0.weight"])
+    assert torch.linalg.matrix_rank((moved["blocks.0.mlp.0.weight"] - base["blocks.0.mlp.0.weight"]), rtol=1e-4) == 4
+    pipe.save_style(tmp_path / "fire.safetensors")
+    whole = sum(p.numel() * 4 for p in base.values())
+    assert (tmp_path / "fire.safetensors").stat().st_size < whole / 4
+
+    other = fresh()
+    other.load_style(tmp_path / "fire.safetensors")
+    latents = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        styled = pipe.fuse(latents, pipe.encode_prompt("fire"))
+        assert torch.allclose(other.fuse(latents, pipe.encode_prompt("fire")), styled, atol=1e-4)
+        assert not torch.allclose(latents, styled, atol=1e-3)
+    other.unload_style()
+    assert all(torch.equal(p, base[name]) for name, p in other.fusion.named_parameters())
+    assert pipe.train_on_style("fire", photos, **options) == pipe.train_on_style("fire", photos, **options)  # goes on from the factors
 
 
 def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
