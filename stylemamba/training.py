@@ -45,7 +45,7 @@ class LossWeights:
     global_direction: float = 1.0
     masked_direction: float = 1.0
     second_order: float = 0.5
-    content: float = 0.05
+    content: float = 0.1
     total_variation: float = 0.05
     token_grid: float = 5.0
 
@@ -58,7 +58,7 @@ def train_on_style(
     num_train_steps: int = 100,
     seed: int = 0,
     callback: Callable[[int, dict], None] | None = None,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 5e-3,
     batch_size: int = 2,
     size: int = 160,
     source_prompt: str = "a photo",
