@@ -24,6 +24,7 @@ def stylise(size: int, strength: float, model: str | None, whole: bool, results)
     from stylemamba import StyleMambaPipeline
 
     pipe = StyleMambaPipeline.from_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
     if whole:
         pipe.disable_tiling()
     # A flat sky over something detailed, in the photo's full size.

@@ -2,8 +2,9 @@
 
     PYTHONPATH=recipes python benchmarks/quality.py --coco FOLDER --art FOLDER [--model FOLDER] [--photos N] [--json FILE] [--quick]
 
-Pictures that no training saw: COCO photos (middle squares, 256 px) and the artworks that `recipes/data.py` sets aside. The judge (`judge.py`)
-learns art styles from the other artworks, and effect styles from the effects of `recipes/effects.py` on COCO photos that it is not asked about.
+Pictures that no training saw: COCO photos (middle squares, 256 px) and the artworks that `recipes/data.py` sets aside. The judge
+(`stylemamba/judge.py`) learns art styles from the other artworks, and effect styles from the effects of `recipes/effects.py` on COCO photos
+that it is not asked about.
 Its network is independent of the bundled model; its idea of an effect is not, since the same effects made the training targets.
 
 Four makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, the targets' recipe (what the fusion
@@ -19,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from choose_artworks import render
 from data import read_folder
 from effects import EFFECTS
-from judge import Judge
-from choose_artworks import render
 from PIL import Image
 from scipy.ndimage import uniform_filter
 from sentences import vocabulary
@@ -32,6 +32,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from stylemamba import StyleMambaPipeline
 from stylemamba.image_files import find_images
+from stylemamba.judge import Judge
 
 SIDE = 256  # px
 
@@ -265,6 +266,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coco", required=True, help="folder of COCO photos")
     parser.add_argument("--art", required=True, help="folder of labelled art with index.csv")
+    parser.add_argument("--artworks", type=Path, help="folder made by recipes/choose_artworks.py; without it, targets are effects alone")
     parser.add_argument("--model", help="default: the bundled model")
     parser.add_argument("--photos", type=int, default=24, help="how many photos are stylised and judged")
     parser.add_argument("--per-style", type=int, default=100, help="how many pictures of each style the judge learns from, at most")
@@ -294,7 +296,8 @@ def main():
     paths = find_images([args.coco])
     sources = np.array([paths.index(path) for path in spread(paths, args.photos)])
     photos = [square(paths[i], SIDE) for i in sources]
-    makers, judge = Makers(pipe, args.art), Judge(STYLES)
+    chosen = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8")) if args.artworks else {}
+    makers, judge = Makers(pipe, args.art, chosen), Judge(STYLES)
 
     report("Size", {"megabytes on disk": size / 1e6, "seconds to load": seconds})
     report("VAE round trip, PSNR in dB", {"COCO, 256 px": vae_psnr(pipe, [square(p, SIDE) for p in spread(paths, 2 * args.photos)])})

@@ -273,9 +273,12 @@ def _store(chunk: Tensor, rows: Tensor, span: slice) -> None:
 
 
 def _spans(u: Tensor, A: Tensor) -> list[slice]:
-    """The chunks: short enough for the cache, long enough that the states kept at their starts are no more than u."""
+    """The chunks: short enough for the cache, long enough that the states kept at their starts are no more than u.
+
+    Short sequences get shorter chunks, as the backward's four buffers of a chunk would else outweigh the inputs.
+    """
     length = u.shape[2]
-    steps = max(_CHUNK_ELEMENTS // (u.shape[0] * A.numel()), A.shape[1], 16)
+    steps = max(min(_CHUNK_ELEMENTS // (u.shape[0] * A.numel()), length // 32), A.shape[1], 16)
     return [slice(first, min(first + steps, length)) for first in range(0, length, steps)]
 
 

@@ -4,9 +4,14 @@ Source of the algorithm: Dao & Gu 2024, "Transformers are SSMs" (arXiv 2405.2106
 ``ssd_minimal`` in ``state-spaces/mamba``. Shapes follow that repository's ``mamba_chunk_scan_combined``.
 """
 
+import functools
+from collections.abc import Callable
+
 import torch
 
 from .errors import StyleMambaError
+
+_KERNEL_CHUNK = 256  # what mamba-ssm's own layers take
 
 
 def ssd_ref(
@@ -52,6 +57,8 @@ def ssd_scan(
 
     Raises:
         StyleMambaError: when the shapes do not fit each other.
+
+    On CUDA, mamba-ssm's Triton kernel does the work where it is installed and can.
     """
     fits = (
         x.dim() == B.dim() == 4
@@ -69,6 +76,10 @@ def ssd_scan(
             f"and D {None if D is None else tuple(D.shape)} do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,), "
             "twice (batch, length, groups, d_state), and (heads,)."
         )
+    kernel = _cuda_kernel() if x.is_cuda else None
+    # The kernel has no fp64, and its matrix products want at least 16 of everything.
+    if kernel and x.dtype != torch.float64 and min(x.shape[3], B.shape[3]) >= 16:
+        return _call_kernel(kernel, x, dt, A, B, C, D)
     chunk_size = chunk_size or (32 if x.device.type == "cpu" else 64)
     dtype = x.dtype
     if dtype in (torch.float16, torch.bfloat16):
@@ -112,3 +123,19 @@ def _chunked(x, dt, A, B, C, chunk):
         y = y + (C @ torch.stack(arriving, 1)) * torch.exp(log_decay)[..., None]
 
     return y.permute(0, 1, 4, 2, 3, 5).reshape(batch, chunks * chunk, heads, head_dim)[:, :length]
+
+
+@functools.cache
+def _cuda_kernel() -> Callable | None:
+    """mamba-ssm's `mamba_chunk_scan_combined`, or None: the package is optional, and its import fails where Triton does."""
+    try:
+        from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
+    except Exception:  # an extension built for another torch raises more than ImportError
+        return None
+    return mamba_chunk_scan_combined
+
+
+def _call_kernel(kernel, x, dt, A, B, C, D):
+    """The kernel wants dt, A and D in fp32, and one dtype for everything else."""
+    D = None if D is None else D.float()
+    return kernel(x, dt.float(), A.float(), B.to(x.dtype), C.to(x.dtype), chunk_size=_KERNEL_CHUNK, D=D)

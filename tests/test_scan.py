@@ -239,10 +239,11 @@ class PeakMemory(TorchDispatchMode):
         return result
 
 
+@pytest.mark.parametrize("length", [1024, 4096])
 @pytest.mark.parametrize("optional", [(), OPTIONAL])
-def test_memory(optional):
+def test_memory(optional, length):
     """Forward and backward, results and gradients included, take no more than three times what the inputs take."""
-    inputs = make_inputs(batch=1, channels=256, states=16, length=4096, optional=optional)
+    inputs = make_inputs(batch=1, channels=256, states=16, length=length, optional=optional)
     size = sum(t.nbytes for t in inputs.values())
     with PeakMemory() as memory:
         selective_scan(**inputs).sum().backward()

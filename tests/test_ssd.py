@@ -1,12 +1,15 @@
 """The state-space dual against its definition and against the selective scan."""
 
+import sys
 import time
+import types
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stylemamba import ssd
 from stylemamba.errors import StyleMambaError
 from stylemamba.scan import selective_scan
 from stylemamba.ssd import ssd_ref, ssd_scan
@@ -172,3 +175,49 @@ def test_time_is_linear():
     forward_backward(2048)
     short, long = (min(forward_backward(length) for _ in range(3)) for length in (2048, 8192))
     assert long / short < 8
+
+
+class TestCudaKernel:
+    @pytest.fixture(autouse=True)
+    def fresh_cache(self):
+        ssd._cuda_kernel.cache_clear()
+        yield
+        ssd._cuda_kernel.cache_clear()
+
+    def install(self, monkeypatch, module):
+        for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.triton"):
+            monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        monkeypatch.setitem(sys.modules, "mamba_ssm.ops.triton.ssd_combined", module)
+
+    def test_absent_or_broken(self, monkeypatch):
+        class Broken(types.ModuleType):
+            def __getattr__(self, name):
+                raise RuntimeError("Triton is not supported here")
+
+        self.install(monkeypatch, Broken("broken"))
+        assert ssd._cuda_kernel() is None
+
+    def test_present(self, monkeypatch):
+        module = types.ModuleType("kernel")
+        module.mamba_chunk_scan_combined = ssd_ref
+        self.install(monkeypatch, module)
+        assert ssd._cuda_kernel() is ssd_ref
+
+    def test_call(self):
+        """Mixed dtypes reach the kernel as it wants them, and the result has the dtype of x."""
+        inputs = {name: t.detach() for name, t in make_inputs().items()}
+        inputs |= {"x": inputs["x"].bfloat16(), "A": inputs["A"].double(), "D": inputs["D"].half()}
+
+        def kernel(x, dt, A, B, C, chunk_size, D=None):
+            assert {t.dtype for t in (dt, A, D)} == {torch.float32} and {t.dtype for t in (x, B, C)} == {torch.bfloat16}
+            return ssd_ref(x.float(), dt, A, B.float(), C.float(), D).to(x.dtype)
+
+        out = ssd._call_kernel(kernel, **inputs)
+        assert out.dtype == torch.bfloat16
+        torch.testing.assert_close(out, ssd_scan(**inputs), rtol=5e-2, atol=5e-2)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    def test_same_on_cuda(self):
+        inputs = make_inputs(heads=4, head_dim=32, states=16, length=300)
+        actual = ssd_scan(**{name: t.detach().cuda() for name, t in inputs.items()})
+        torch.testing.assert_close(actual.cpu(), ssd_scan(**inputs).detach(), rtol=1e-2, atol=2e-2)
