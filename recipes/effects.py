@@ -6,9 +6,8 @@ than about 64 px and uses textures that repeat every 64 px from the top-left pix
 
 from collections.abc import Callable
 
-import numpy as np
-
 import filters as f
+import numpy as np
 
 Effect = Callable[[np.ndarray], np.ndarray]
 EFFECTS: dict[str, Effect] = {}

@@ -5,7 +5,7 @@ and every texture repeats with a period of ``PERIOD`` px from the top-left pixel
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ def tiled(texture: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.tile(texture, (-(-h // len(texture)), -(-w // len(texture))))[:h, :w]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _noise(down: float, across: float, seed: int) -> np.ndarray:
     white = np.random.default_rng(seed).standard_normal((PERIOD, PERIOD))
     smooth = ndimage.gaussian_filter(white, (down, across), mode="wrap")
@@ -258,7 +258,7 @@ def wobble(x: np.ndarray, amount: float, size: float = 5, seed: int = 11) -> np.
 # --- smoothing and lines ------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sectors(radius: int) -> torch.Tensor:
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
     angle, distance = np.arctan2(y, x), np.hypot(x, y)
@@ -328,7 +328,7 @@ def relief(height: np.ndarray, amount: float = 1.0) -> np.ndarray:
 # --- cells --------------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def _layout(spacing: float, jitter: float, seed: int) -> np.ndarray:
     n = round(PERIOD / spacing)
     return (np.random.default_rng(seed).uniform(-jitter, jitter, (n, n, 2)) * spacing).astype(np.float32)

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoTokenizer, SiglipModel
-
 from choose_artworks import ARTISTS
 from data import random_crop, read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
 from probe import TAPS, statistics
 from sentences import vocabulary, word_it
+from transformers import AutoTokenizer, SiglipModel
+
 from stylemamba import StyleEncoder, checkpoint
 
 # Labels of the artworks that the vocabulary calls otherwise.

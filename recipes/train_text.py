@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from data import read_folder
+from sentences import ZH_TEMPLATES, chinese_pairs, style_sentences, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
-
 from stylemamba import StyleMambaPipeline, checkpoint
-from data import read_folder
-from sentences import chinese_pairs, style_sentences, vocabulary, word_sentences, ZH_TEMPLATES
 
 LENGTH = 32  # tokens
 EMBEDDING = 192

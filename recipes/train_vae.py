@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from data import random_crop, read_folder
 from diffusers import AutoencoderKL
-
+from perceptual import SqueezeNetFeatures, content_distance
 
 from stylemamba import checkpoint
-from data import random_crop, read_folder
-from perceptual import SqueezeNetFeatures, content_distance
 
 
 def build() -> AutoencoderKL:

@@ -1,10 +1,9 @@
 """The pipeline: a photo and a sentence -> the photo in the style that the sentence describes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import torch
