@@ -98,6 +98,10 @@ def stylize(
     strength: Annotated[float, typer.Option(min=0, max=3, help="0 is the photo, 1 the style, more exaggerates.")] = 1.0,
     model: Model = None,
     style_file: Annotated[str | None, typer.Option(metavar="FILE", help="A style trained with `stylemamba train`.")] = None,
+    style_image: Annotated[str | None, typer.Option(metavar="FILE", help="A picture whose style is taken.")] = None,
+    style_image_weight: Annotated[
+        float, typer.Option(min=0, max=1, help="Beside --style, the share of the picture: 0 is the words alone, 1 the picture alone.")
+    ] = 0.5,
     seed: Seed = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -108,10 +112,12 @@ def stylize(
     carries no metadata over.
     """
     from . import image_files
+    from .images import load_image
 
-    prompt = _one_style(style, style_file)
+    prompt = _one_style(style, style_file, style_image)
+    shown = None if style_image is None else load_image(style_image)
     images = image_files.find_images(inputs)
-    label = image_files.slug(prompt or os.path.splitext(os.path.basename(style_file))[0])
+    label = image_files.slug(prompt or os.path.splitext(os.path.basename(style_image or style_file))[0])
     outputs = image_files.name_outputs(images, output, label, many=len(images) > 1 or any(os.path.isdir(item) for item in inputs))
     to_stdout = outputs == [image_files.STREAM]
     if to_stdout and as_json:
@@ -133,7 +139,9 @@ def stylize(
                         raise photo
                     picture, alpha = photo
                     with _memory_errors(image):
-                        result = pipe(picture, prompt, strength=strength, generator=_generator(seed)).images[0]
+                        result = pipe(
+                            picture, prompt, strength, style_image=shown, style_image_weight=style_image_weight, generator=_generator(seed)
+                        ).images[0]
                     image_files.write_image(result, alpha, out)
                 except StyleMambaError as error:
                     if len(images) == 1:
@@ -147,7 +155,7 @@ def stylize(
                         print(out, flush=True)
                 show(count, image)
     if as_json:
-        used = {"style": prompt or pipe.style["prompt"], "strength": strength, "seed": seed, "device": str(pipe.device)}
+        used = {"style": prompt or style_image or pipe.style["prompt"], "strength": strength, "seed": seed, "device": str(pipe.device)}
         _print_json({**used, "images": done, "failed": failed})
     return MISTAKE if failed else 0
 
@@ -352,13 +360,13 @@ def styles(as_json: AsJson = False) -> int:
     return 0
 
 
-def _one_style(style: list[str] | None, style_file: str | None) -> str | None:
+def _one_style(style: list[str] | None, style_file: str | None, style_image: str | None) -> str | None:
     if style and len(style) > 1:
         raise StyleMambaError("--style was given more than once; describe the style in one sentence, or run once for each.")
     if style and not style[0].strip():
         raise StyleMambaError('--style is empty; describe the style in words, for example --style "a Monet painting".')
-    if not style and style_file is None:
-        raise StyleMambaError('No style was given; add --style "a Monet painting" or --style-file FILE.')
+    if not style and style_file is None and style_image is None:
+        raise StyleMambaError('No style was given; add --style "a Monet painting", --style-image PICTURE or --style-file FILE.')
     if style_file is not None and not os.path.isfile(style_file):
         raise StyleMambaError(f"{style_file}: no such style file; check the path, or train one with `stylemamba train`.")
     return style[0].strip() if style else None

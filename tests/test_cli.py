@@ -447,3 +447,14 @@ def _style_tensors(path: str) -> dict[str, list[float]]:
     from safetensors.torch import load_file
 
     return {name: value.flatten().tolist() for name, value in load_file(path).items()}
+
+
+def test_a_picture_gives_the_style_and_words_mix_with_it(run, folder):
+    Image.new("RGB", (32, 32), "red").save("red.png")
+    for arguments in (["--style-image", "red.png", "-o", "a.png"], ["-s", "fire", "-o", "b.png"], ["-s", "fire", "--style-image", "red.png", "-o", "c.png"]):
+        code, _, err = run("stylize", "photo.jpg", *arguments)
+        assert code == 0, err
+    a, b, c = (_pixels(f"{name}.png") for name in "abc")
+    assert np.abs(a - b).max() > 0 and np.abs(c - a).max() > 0 and np.abs(c - b).max() > 0
+    code, _, err = run("stylize", "photo.jpg", "--style-image", "none.png")
+    assert code == 2 and "none.png: no such file" in err
