@@ -1,4 +1,4 @@
-"""Stage 6: puts the trained parts together as the bundled model, in fp16, with its model card."""
+"""Stage 7: puts the trained parts together as the bundled model, in fp16, with its model card."""
 
 import argparse
 import json

@@ -1,8 +1,8 @@
-"""Stage 2: which artworks the teacher imitates for each art style, and whether a procedural effect does better or helps.
+"""Stage 3: which artworks the teacher imitates for each art style, and whether a procedural effect does better or helps.
 
-For every style with labelled art, the candidates are its effect alone, the teacher (Magenta's arbitrary stylisation) with an artwork, and the
-teacher on the effect's picture. A probe (`probe.py`) says of a few photos how surely each result shows the style; the best few are kept. Which
-of them makes a photo's target is then decided photo by photo in `make_targets.py`: a movement is more than one painting.
+For every style with labelled art, the candidates are its effect alone, the teacher (Magenta's arbitrary stylisation) with an artwork, and
+the teacher on the effect's picture. A probe (`probe.py`) says of a few photos how surely each result shows the style; the best few are kept.
+Which of them makes a photo's target is then decided photo by photo in `make_targets.py`: a movement is more than one painting.
 """
 
 import argparse
@@ -26,10 +26,11 @@ LABELS = {
     "palette knife": "palette knife oil painting", "fire": "fire texture",
 }  # fmt: skip
 ARTISTS = {
-    "monet painting": "Claude Monet", "van gogh": "Vincent van Gogh", "hokusai": "Katsushika Hokusai", "hiroshige": "Hiroshige", "seurat": "Georges Seurat",
-    "signac": "Paul Signac", "pissarro": "Camille Pissarro", "matisse": "Henri Matisse", "derain": "Andre Derain", "picasso": "Pablo Picasso",
-    "leger": "Fernand Leger", "dali": "Salvador Dali", "chagall": "Marc Chagall", "malevich": "Kazimir Malevich", "miro": "Joan Miro",
-    "warhol": "Andy Warhol", "lichtenstein": "Roy Lichtenstein", "rousseau": "Henri Rousseau", "botero": "Fernando Botero", "kuindzhi": "Arkhip Kuindzhi",
+    "monet painting": "Claude Monet", "van gogh": "Vincent van Gogh", "hokusai": "Katsushika Hokusai", "hiroshige": "Hiroshige",
+    "seurat": "Georges Seurat", "signac": "Paul Signac", "pissarro": "Camille Pissarro", "matisse": "Henri Matisse",
+    "derain": "Andre Derain", "picasso": "Pablo Picasso", "leger": "Fernand Leger", "dali": "Salvador Dali", "chagall": "Marc Chagall",
+    "malevich": "Kazimir Malevich", "miro": "Joan Miro", "warhol": "Andy Warhol", "lichtenstein": "Roy Lichtenstein",
+    "rousseau": "Henri Rousseau", "botero": "Fernando Botero", "kuindzhi": "Arkhip Kuindzhi",
 }  # fmt: skip
 # Media with a few real examples are left to their effects; these few need the paintings.
 PAINTED = {"art", "artist"}
@@ -60,7 +61,11 @@ def scores(pictures: np.ndarray, photos: np.ndarray, probe: StyleProbe, label: s
     Of a style that the probe doesn't know, it tells whether the picture is no photo.
     """
     logs = probe(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255).log_softmax(1).numpy()
-    shown = logs[:, probe.classes.index(label)] if label in probe.classes else np.log1p(-np.exp(logs[:, probe.classes.index(PHOTO)]).clip(max=0.999))
+    shown = (
+        logs[:, probe.classes.index(label)]
+        if label in probe.classes
+        else np.log1p(-np.exp(logs[:, probe.classes.index(PHOTO)]).clip(max=0.999))
+    )
     kept = [structural_similarity(a.mean(2), b.mean(2), data_range=255) for a, b in zip(pictures, photos)]
     return shown.clip(-4) - 10 * (0.4 - np.array(kept)).clip(0)
 
@@ -98,7 +103,10 @@ def main():
         works = works_of(style, art)
         if name in makers or not works or not (style["group"] in PAINTED or name in LABELS or name == "chinese ink painting"):
             continue
-        label, tried = label_of(style, works), [works[i * len(works) // min(args.tried, len(works))] for i in range(min(args.tried, len(works)))]
+        label, tried = (
+            label_of(style, works),
+            [works[i * len(works) // min(args.tried, len(works))] for i in range(min(args.tried, len(works)))],
+        )
 
         def rate(maker):
             return scores(np.stack([render(p, maker, teacher, Path(args.art), name) for p in photos]), photos, probe, label).mean()
@@ -113,7 +121,10 @@ def main():
         makers[name] = {"label": label, "makers": [m for _, m in best]}
         path.write_text(json.dumps(makers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         effects = sum(m["effect"] for _, m in best)
-        print(f"{name} ({label}): {best[0][0]:.2f} to {best[-1][0]:.2f}, {effects} with the effect; the worst tried {min(f[0] for f in found):.2f}", flush=True)
+        print(
+            f"{name} ({label}): {best[0][0]:.2f} to {best[-1][0]:.2f}, {effects} with the effect; the worst {min(f[0] for f in found):.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ and every texture repeats with a period of ``PERIOD`` px from the top-left pixel
 """
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import torch

@@ -12,14 +12,14 @@ TEMPLATES = (
 )  # fmt: skip
 ZH_TEMPLATES = ("{}", "{}风格", "一幅{}", "{}效果", "变成{}", "像{}一样", "一张{}风格的照片", "美丽的{}")
 SUBJECTS = (
-    "woman", "man", "child", "face", "dog", "cat", "horse", "bird", "house", "street", "city", "bridge", "boat", "harbor", "garden", "flower",
-    "tree", "forest", "mountain", "river", "lake", "sea", "beach", "sky", "car", "train", "kitchen", "table", "fruit", "portrait", "landscape",
-    "still life", "selfie", "holiday photo", "wedding", "crowd", "church", "castle", "meadow", "cloud",
+    "woman", "man", "child", "face", "dog", "cat", "horse", "bird", "house", "street", "city", "bridge", "boat", "harbor", "garden",
+    "flower", "tree", "forest", "mountain", "river", "lake", "sea", "beach", "sky", "car", "train", "kitchen", "table", "fruit",
+    "portrait", "landscape", "still life", "selfie", "holiday photo", "wedding", "crowd", "church", "castle", "meadow", "cloud",
 )  # fmt: skip
 ADJECTIVES = (
-    "soft", "bright", "dark", "hazy", "foggy", "colorful", "pale", "warm", "cold", "old", "modern", "abstract", "delicate", "bold", "dramatic",
-    "peaceful", "gloomy", "vivid", "muted", "rough", "elegant", "dreamy", "blue", "red", "green", "golden", "purple", "monochrome", "vintage",
-    "futuristic", "sad", "happy", "mysterious", "simple", "wild", "rainy", "sunny",
+    "soft", "bright", "dark", "hazy", "foggy", "colorful", "pale", "warm", "cold", "old", "modern", "abstract", "delicate", "bold",
+    "dramatic", "peaceful", "gloomy", "vivid", "muted", "rough", "elegant", "dreamy", "blue", "red", "green", "golden", "purple",
+    "monochrome", "vintage", "futuristic", "sad", "happy", "mysterious", "simple", "wild", "rainy", "sunny",
 )  # fmt: skip
 
 
@@ -54,8 +54,10 @@ def style_sentences(count: int, rng: np.random.Generator) -> list[str]:
 
 def word_sentences(count: int, words: list[str], rng: np.random.Generator) -> list[str]:
     """Any words of the language, so that unseen sentences land near their meaning."""
-    patterns = ("{0}", "{0} {1}", "a {0} painting", "{0} style", "in the style of {0}", "made of {0}", "a {0} {1}", "{0} and {1}", "a photo of a {0}",
-                "like a {0} in the {1}", "{0} {1} {2}", "the {0} of {1}", "a {2} {0} with {1}", "{0} colors", "a drawing of {0}")  # fmt: skip
+    patterns = (
+        "{0}", "{0} {1}", "a {0} painting", "{0} style", "in the style of {0}", "made of {0}", "a {0} {1}", "{0} and {1}",
+        "a photo of a {0}", "like a {0} in the {1}", "{0} {1} {2}", "the {0} of {1}", "a {2} {0} with {1}", "{0} colors", "a drawing of {0}",
+    )  # fmt: skip
     picks = rng.integers(len(words), size=(count, 3))
     return [patterns[i % len(patterns)].format(*(words[p] for p in row)) for i, row in enumerate(picks)]
 

@@ -1,4 +1,4 @@
-"""Stage 4: the fusion. It learns to turn a photo's latents into those of the style's picture, the sentence being the condition."""
+"""Stage 5: the fusion. It learns to turn a photo's latents into those of the style's picture, the sentence being the condition."""
 
 import argparse
 import json
@@ -51,7 +51,9 @@ class Pairs:
                 self.pairs = dict(file)
             self.pairs["embeddings"] = encode(encoder, [word_pair(a, b, rng) for a, b in self.pairs["names"]])
         self.plain = encode(encoder, list(PLAIN))
-        words = sorted({w for s in vocabulary() for t in (s["name"], *s["wordings"]) for w in t.lower().split() if w.isalpha() and len(w) > 3})
+        words = sorted(
+            {w for s in vocabulary() for t in (s["name"], *s["wordings"]) for w in t.lower().split() if w.isalpha() and len(w) > 3}
+        )
         self.others = encode(encoder, word_sentences(2000, words, rng))
 
     def batch(self, count: int, size: int, rng: np.random.Generator):
@@ -111,7 +113,9 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--wordings", type=int, default=48)
     parser.add_argument("--config", type=json.loads, default={}, help="config values of the fusion, as JSON")
-    parser.add_argument("--compile", action="store_true", help="torch.compile everything that is trained through: three times faster, needs a C++ compiler")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile everything that is trained through: three times faster, needs a C++ compiler"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -136,7 +140,9 @@ def main():
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
     decay = [p for n, p in fusion.named_parameters() if p.dim() >= 2 and "phase" not in n]
     rest = [p for n, p in fusion.named_parameters() if not (p.dim() >= 2 and "phase" not in n)]
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98)
+    )
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizer)
 
     token = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)  # px
@@ -160,7 +166,8 @@ def main():
             latents = fuse(source, style)
             made = decode(latents)
         latents, made = latents.float(), made.float()
-        # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their statistics fit.
+        # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their
+        # statistics fit.
         latent = (latents - target).abs().mean()
         coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean()
         pixel = (made - pictures).abs().mean()
@@ -184,7 +191,9 @@ def main():
             keep = min(0.998, (step + 1) / (step + 10))
             for mean, value in zip(ema.parameters(), fusion.parameters()):
                 mean.lerp_(value, 1 - keep)
-        log.append([latent.item(), coarse.item(), pixel.item(), perceptual.item(), texture.item(), named.item() if large and known else np.nan])
+        log.append(
+            [latent.item(), coarse.item(), pixel.item(), perceptual.item(), texture.item(), named.item() if large and known else np.nan]
+        )
         if (step + 1) % 50 == 0:
             keys = ("latent", "coarse", "pixel", "perceptual", "texture", "probe")
             row = dict(zip(keys, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))

@@ -1,8 +1,9 @@
-"""Stage 5: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
+"""Stage 6: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
 
-The text tower stays as it is. So few artworks teach little from scratch: besides, a linear head on the tower's output learns what an ImageNet
-network's statistics say of the picture; it is thrown away afterwards. Pictures are real artworks, photos, and the styles' pictures of stage 3. Augmentation: crops, blur, noise, colour,
-erased patches, and for half of the steps an adversarial perturbation of the pixels (fast gradient sign, Goodfellow et al. 2014).
+The text tower stays as it is. So few artworks teach little from scratch: besides, a linear head on the tower's output learns what an
+ImageNet network's statistics say of the picture; it is thrown away afterwards. Pictures are real artworks, photos, and the styles' pictures of
+stage 4. Augmentation: crops, blur, noise, colour, erased patches, and for half of the steps an adversarial perturbation of the pixels (fast
+gradient sign, Goodfellow et al. 2014).
 """
 
 import argparse
@@ -25,11 +26,23 @@ from stylemamba import StyleEncoder, checkpoint
 
 # Labels of the artworks that the vocabulary calls otherwise.
 SAME = {
-    "Chinese Ink Painting": "chinese ink painting", "Sketch": "pencil sketch", "Pencil Sketch": "pencil sketch", "Abstract Art": "kandinsky",
-    "Palette Knife Oil Painting": "palette knife", "Stained Glass": "stained glass", "Ink Wash": "ink wash", "Etching": "engraving",
-    "Romanticism": "turner", "Fire texture": "fire", "Poster": "vintage poster", "Painting (mixed styles)": "oil painting",
+    "Chinese Ink Painting": "chinese ink painting", "Sketch": "pencil sketch", "Pencil Sketch": "pencil sketch",
+    "Abstract Art": "kandinsky", "Palette Knife Oil Painting": "palette knife", "Stained Glass": "stained glass",
+    "Ink Wash": "ink wash", "Etching": "engraving", "Romanticism": "turner", "Fire texture": "fire", "Poster": "vintage poster",
+    "Painting (mixed styles)": "oil painting",
 }  # fmt: skip
-LEFT_OUT = {"Texture", "Pattern", "Collage", "Newsprint", "Photomosaic", "style", "Digital Art", "Japanese Painting", "Modernism", "Ink Drawing"}
+LEFT_OUT = {
+    "Texture",
+    "Pattern",
+    "Collage",
+    "Newsprint",
+    "Photomosaic",
+    "style",
+    "Digital Art",
+    "Japanese Painting",
+    "Modernism",
+    "Ink Drawing",
+}
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -170,7 +183,8 @@ def main():
         log.append([loss.item(), (logits.argmax(-1) == labels).float().mean().item()])
         if (step + 1) % 50 == 0:
             loss, accuracy = np.mean(log, 0)
-            print(json.dumps({"step": step + 1, "loss": round(loss, 3), "accuracy": round(accuracy, 3), "s_per_step": round((time.time() - then) / len(log), 3)}), flush=True)  # fmt: skip
+            row = {"step": step + 1, "loss": loss, "accuracy": accuracy, "s_per_step": (time.time() - then) / len(log)}
+            print(json.dumps({key: round(float(value), 3) for key, value in row.items()}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 250 == 0 or step + 1 == args.steps:
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"tower": tower, "head": head}, optimizer)

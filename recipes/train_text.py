@@ -1,4 +1,7 @@
-"""Stage 2: the text tower. A small SigLIP text model distilled from a sentence encoder (all-MiniLM-L6-v2), so that it knows more words than styles."""
+"""Stage 2: the text tower.
+
+A small SigLIP text model distilled from a sentence encoder (all-MiniLM-L6-v2), so that it knows more words than styles.
+"""
 
 import argparse
 import json
@@ -29,7 +32,11 @@ def build_siglip(vocab_size: int) -> SiglipModel:
 
 def build_tokenizer(teacher_vocab: dict[str, int]) -> tuple[PreTrainedTokenizerFast, list[int]]:
     """The teacher's word pieces that spell English, and the characters of the Chinese style names; with the rows to copy (-1: none)."""
-    keep = [t for t, _ in sorted(teacher_vocab.items(), key=lambda item: item[1]) if re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()]
+    keep = [
+        t
+        for t, _ in sorted(teacher_vocab.items(), key=lambda item: item[1])
+        if re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
+    ]
     chinese = sorted({c for s in vocabulary() for c in s["zh"]} | {c for t in ZH_TEMPLATES for c in t if not c.isascii()} | set("和的"))
     tokens = ["[PAD]", "[UNK]", "[SEP]", *keep, *chinese]
     vocab = {token: index for index, token in enumerate(tokens)}
@@ -88,7 +95,10 @@ def main():
     parser.add_argument("--sentence-encoder", required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--photos", required=True)
     parser.add_argument("--art", required=True)
-    parser.add_argument("--align", help="an earlier model's folder: the embeddings are turned to lie where its own lie, so that its fusion can be trained on")
+    parser.add_argument(
+        "--align",
+        help="an earlier model's folder: the embeddings are turned to lie where its own lie, so that its fusion can be trained on",
+    )
     parser.add_argument("--out", default="runs/text")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=192)
@@ -162,7 +172,10 @@ def main():
         optimizer.step()
         log.append(cosine.mean().item())
         if (step + 1) % 100 == 0:
-            print(json.dumps({"step": step + 1, "cosine": round(np.mean(log), 4), "s_per_step": round((time.time() - then) / len(log), 3)}), flush=True)
+            print(
+                json.dumps({"step": step + 1, "cosine": round(np.mean(log), 4), "s_per_step": round((time.time() - then) / len(log), 3)}),
+                flush=True,
+            )
             then, log = time.time(), []
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"model": model}, optimizer)

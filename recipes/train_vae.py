@@ -78,7 +78,13 @@ def main():
         log.append((l2.item() / 4, perceptual.item(), kl.item()))
         if (step + 1) % 100 == 0:
             mse, perceptual, kl = np.mean(log, 0)
-            row = {"step": step + 1, "psnr": -10 * np.log10(mse), "perceptual": perceptual, "kl": kl, "s_per_step": (time.time() - then) / len(log)}
+            row = {
+                "step": step + 1,
+                "psnr": -10 * np.log10(mse),
+                "perceptual": perceptual,
+                "kl": kl,
+                "s_per_step": (time.time() - then) / len(log),
+            }
             print(json.dumps({k: round(float(v), 3) for k, v in row.items()}), flush=True)
             log, then = [], time.time()
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
