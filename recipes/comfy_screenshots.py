@@ -22,8 +22,8 @@ EMBEDDING, MODEL, STYLIZE = "StyleMambaStyleEmbedding", "StyleMambaLoadModel", "
 SHOWN = {
     "StyleMambaStylize": ("stylize_in_one_node", ["LoadImage", STYLIZE, "SaveImage"]),
     "StyleMambaLoadFolder": ("batch_of_photos", ["StyleMambaLoadFolder", STYLIZE, "SaveImage"]),
-    "StyleMambaLoadModel": ("five_steps", [MODEL, "LoadImage", ENCODE]),
-    "StyleMambaVAEEncode": ("five_steps", ["LoadImage", ENCODE]),
+    "StyleMambaLoadModel": ("five_steps", [MODEL, "LoadImage", ENCODE, EMBEDDING]),
+    "StyleMambaVAEEncode": ("five_steps", ["LoadImage", ENCODE, EMBEDDING]),
     "StyleMambaStyleEmbedding": ("style_from_a_picture", [EMBEDDING, "LoadImage"]),
     "StyleMambaFusion": ("five_steps", [ENCODE, EMBEDDING, FUSION, DECODE]),
     "StyleMambaDecode": ("five_steps", [FUSION, DECODE, "SaveImage"]),
@@ -50,22 +50,24 @@ def main(wanted: list[str]) -> None:
     names.sort(key=lambda name: name != "train_a_style_and_save_it")  # it makes the style that another one loads
     with tempfile.TemporaryDirectory() as base:
         server = ComfyServer(Path(os.environ["COMFYUI_PATH"]), Path(base, "comfyui"), python)
+        style_picture().save(server.base / "input" / "painting.png")
         full_size_stand_ins(server.base / "models" / "stylemamba")
         (server.base / "models" / "stylemamba" / "copper_engraving.safetensors").touch()  # for the list of styles that the page loads
         with server, Browser(server) as browser:
             (server.base / "models" / "stylemamba" / "copper_engraving.safetensors").unlink()
-            style_picture().save(server.base / "input" / "painting.png")
             for name in names:
                 for seed in range(3 if name == "batch_of_photos" else 0):
                     synthetic_photo(SIZE, SIZE, seed=seed).save(server.base / "input" / f"photo {seed + 1}.png")
                 photo_for(name).save(server.base / "input" / "example.png")
-                browser.load(json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8")))
-                if name == "style_from_a_picture":
-                    browser.run("app.graph._nodes.find(node => node.title.includes('picture')).widgets[0].value = 'painting.png'")
+                workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+                for node in workflow["nodes"]:
+                    if node.get("title") == "A picture in the wanted style":
+                        node["widgets_values"][0] = "painting.png"
+                browser.load(workflow)
                 if name not in NOT_RUN:
                     browser.queue()
-                for node_id, (workflow, shown) in SHOWN.items():
-                    if workflow == name and (node_id in wanted or not wanted):
+                for node_id, (shown_in, shown) in SHOWN.items():
+                    if shown_in == name and (node_id in wanted or not wanted):
                         picture = browser.picture_of(shown)
                         picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
                         picture.save(IMAGES / f"{node_id}.jpg", quality=88)

@@ -82,6 +82,17 @@ def test_picture_is_the_pipelines(server, photo):
     assert largest_difference(picture, expected) <= 1
 
 
+@pytest.mark.slow
+def test_large_photo_goes_in_tiles_and_gives_the_pipelines_picture(server):
+    photo = synthetic_photo(1600, 1500)
+    photo.save(server.base / "input" / "large.png")
+    graph = load_graph("stylize_in_one_node", tiny=True)
+    graph[node_of(graph, "LoadImage")]["inputs"]["image"] = "large.png"
+    pipe = stylemamba.StyleMambaPipeline.from_pretrained(server.base / "models" / "stylemamba" / "tiny")
+    expected = pipe(photo, graph[node_of(graph, "StyleMambaStylize")]["inputs"]["text"]).images[0]
+    assert largest_difference(server.run(graph)[node_of(graph, "SaveImage")][0], expected) <= 1
+
+
 def test_transparent_part_of_the_photo_is_the_mask(server):
     photo = synthetic_photo(96, 64)
     mask = Image.new("L", photo.size, 255)

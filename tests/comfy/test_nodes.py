@@ -406,7 +406,8 @@ def test_folder_gives_its_photos_in_their_sizes_one_by_one(nodes, run, input_fol
     transparent.putalpha(128)
     for name, photo in (("2.png", transparent), ("1.png", synthetic_photo(30, 20)), ("raw/3.png", synthetic_photo(5, 5))):
         photo.save(input_folder / "holiday" / name)
-    assert load_folder.define_schema().inputs[0].options["options"] == ["input", "input/holiday", "input/holiday/raw", "input/holiday/raw/back"]
+    folders = ["input", "input/holiday", "input/holiday/raw", "input/holiday/raw/back"]
+    assert load_folder.define_schema().inputs[0].options["options"] == folders
     images, names = load_folder.execute("input/holiday", 50).args
     assert [picture.shape for picture in images] == [(1, 20, 30, 3), (1, 7, 9, 4)] and names == ["1", "2"]
     assert torch.equal(images[0], image(30, 20))
