@@ -44,6 +44,9 @@ class Pairs:
             self.styles.append(style["name"])
             self.labels.append(makers.get(style["name"], {}).get("label"))
         self.free = {name for name in self.styles if name in makers}  # their textures know no tile
+        # A teacher's strokes are harder to learn than an effect.
+        self.share = np.array([2.0 if name in self.free else 1.0 for name in self.styles])
+        self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
         self.pairs = None
         if (folder / f"{PAIRS}.npz").exists():
@@ -62,7 +65,7 @@ class Pairs:
         One in 40 asks for the photo itself, one in ten for two styles at once.
         """
         photos, pictures, embeddings, labels = [], [], [], []
-        for style in rng.integers(len(self.styles), size=count):
+        for style in rng.choice(len(self.styles), count, p=self.share):
             kind = rng.random()
             if kind < 0.1 and self.pairs:
                 row = rng.integers(len(self.pairs["index"]))
