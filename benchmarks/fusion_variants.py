@@ -1,9 +1,9 @@
-"""Scan orders and forms of the state space layer at equal size: what each learns in the same steps, and what it costs.
+"""Scan orders and forms of the state space layer, attention and convolutions at equal size: what each learns, at what cost.
 
     PYTHONPATH=recipes python benchmarks/fusion_variants.py --targets runs/targets
 
-Trains a small fusion on the targets of `recipes/make_targets.py` with plain L1 on latents, and prints, a row a variant, the error on photos that
-were not trained on, the seconds a step, and the forward time at 512 x 512 px, both also relative to the first row.
+Trains a small fusion on the targets of `recipes/make_targets.py` with plain L1 on latents, and prints, a row a variant, the error on photos
+that were not trained on, the seconds a step, and the forward time at 512 x 512 px, both also relative to the first row.
 """
 
 import argparse
@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from make_targets import slug
+from mixers import MIXERS, OTHERS, make_fusion
 
-from stylemamba import StyleMambaFusion, StyleMambaPipeline
+from stylemamba import StyleMambaPipeline
 
 STYLES = ("charcoal", "van gogh", "ukiyo-e", "stained glass", "night", "halftone")
-VARIANTS = (("raster", "ssd"), ("bidirectional", "ssd"), ("zigzag", "ssd"), ("cross", "ssd"), ("cross", "selective"))
+VARIANTS = (*((mixer, "ssd") for mixer in MIXERS), ("cross", "selective"))
 
 
 @torch.no_grad()
@@ -39,8 +40,7 @@ def load(targets: Path, pipe: StyleMambaPipeline, held: int):
 def run(order: str, ssm: str, data, steps: int, seed: int) -> tuple[float, float, float]:
     sources, pictures, styles = data
     held = sources.shape[1] // 4
-    torch.manual_seed(seed)
-    fusion = StyleMambaFusion(sources.shape[2], styles.shape[1], hidden_size=128, depth=3, scan_order=order, ssm=ssm)
+    fusion = make_fusion(order, seed, latent_channels=sources.shape[2], style_dim=styles.shape[1], hidden_size=128, depth=3, ssm=ssm)
     optimizer = torch.optim.AdamW(fusion.parameters(), lr=2e-3)
     rng, crop, started = np.random.default_rng(seed), 32, time.perf_counter()
     for step in range(steps):
@@ -82,7 +82,7 @@ def main():
         row = np.mean([run(order, ssm, data, args.steps, seed) for seed in range(args.seeds)], 0)
         first = row if first is None else first
         cells = "".join(f"{v:>{w}.4f}{f'x{v / f:.2f}':>8}" for v, f, w in zip(row, first, (8, 9, 11)))
-        print(f"{order:<15}{ssm:<11}{cells}", flush=True)
+        print(f"{order:<15}{'' if order in OTHERS else ssm:<11}{cells}", flush=True)
 
 
 if __name__ == "__main__":

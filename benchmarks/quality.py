@@ -2,8 +2,9 @@
 
     PYTHONPATH=recipes python benchmarks/quality.py --coco FOLDER --art FOLDER [--model FOLDER] [--photos N] [--json FILE] [--quick]
 
-Pictures that no training saw: COCO photos (middle squares, 256 px) and the artworks that `recipes/data.py` sets aside. The judge (`judge.py`)
-learns art styles from the other artworks, and effect styles from the effects of `recipes/effects.py` on COCO photos that it is not asked about.
+Pictures that no training saw: COCO photos (middle squares, 256 px) and the artworks that `recipes/data.py` sets aside. The judge
+(`stylemamba/judge.py`) learns art styles from the other artworks, and effect styles from the effects of `recipes/effects.py` on COCO photos
+that it is not asked about.
 Its network is independent of the bundled model; its idea of an effect is not, since the same effects made the training targets.
 
 Four makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, the targets' recipe (what the fusion
@@ -21,7 +22,6 @@ import numpy as np
 import torch
 from data import read_folder
 from effects import EFFECTS
-from judge import Judge
 from make_targets import TEACHER
 from PIL import Image
 from scipy.ndimage import uniform_filter
@@ -32,6 +32,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from stylemamba import StyleMambaPipeline
 from stylemamba.image_files import find_images
+from stylemamba.judge import Judge
 
 SIDE = 256  # px
 

@@ -2,7 +2,9 @@
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
+from .folder import StyleMambaLoadFolder
 from .load import StyleMambaLoadModel, StyleMambaLoadParts, StyleMambaLoadStyle, StyleMambaSaveStyle, register_model_folder
+from .served_files import serve_where_comfyui_does_not
 from .styles import StyleMambaBlendStyles, StyleMambaStyleEmbedding
 from .stylize import StyleMambaDecode, StyleMambaFusion, StyleMambaStylize, StyleMambaVAEEncode
 from .train import StyleMambaTrain
@@ -22,9 +24,11 @@ class StyleMambaExtension(ComfyExtension):
             StyleMambaBlendStyles,
             StyleMambaSaveStyle,
             StyleMambaLoadStyle,
+            StyleMambaLoadFolder,
         ]
 
 
 async def comfy_entrypoint() -> ComfyExtension:
     register_model_folder()
+    serve_where_comfyui_does_not()
     return StyleMambaExtension()

@@ -8,6 +8,7 @@ from comfy_api.v0_0_2 import io
 
 from .progress import Progress
 from .styles import DEFAULT_TEXT, StyleMambaStyleEmbedding
+from .tiles import at_once_or_in_tiles, pixels_at_a_time
 from .values import CATEGORY, Model, ModelSocket, Photo, Style, StyleSocket
 
 STRENGTH = dict(
@@ -17,6 +18,7 @@ STRENGTH = dict(
     step=0.05,
     tooltip="How much of the style: 0 leaves the photo, 1 is the full style, more exaggerates.",
 )
+LARGEST_MISS = 0.75  # of another VAE's latents, relative; approximations of the same VAE stay below, unrelated ones are over 1
 MASK_TOOLTIP = "The style goes where the mask is white; the rest of the photo stays as it is. Without a mask the whole photo is stylised."
 
 
@@ -133,36 +135,48 @@ class StyleMambaStylize(io.ComfyNode):
 def encode(model: Model, image, progress: Progress, vae=None) -> dict:
     """IMAGE (B, H, W, C) -> LATENT, with ComfyUI's convention for ``samples``: the VAE's own latents, not scaled."""
     import torch
-    import torch.nn.functional as F
 
     from stylemamba import StyleMambaError
 
     if not len(image):
         raise StyleMambaError("The batch holds no image; connect at least one photo.")
     height, width = image.shape[1:3]
-    pipe = model.on_device(height * width)
-    _check_vae(pipe, vae)
-    multiple = pipe.size_multiple
+    pipe = model.on_device(pixels_at_a_time(height * width))
+    _check_vae(model, vae)
     latents = []
     for photo in image.split(1):
-        pixels = F.pad(_rgb(photo), (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        latents.append(
-            _unscaled(pipe, pipe.encode_images(pixels.to(pipe.vae.device))) if vae is None else vae.encode(pixels.movedim(1, -1))
-        )
-        latents[-1] = latents[-1].to(_results_device())
+        latents.append(_encode_one(pipe, _rgb(photo), progress, vae).to(_results_device()))
         progress.update()
     samples = torch.cat(latents)
     return {"samples": samples, Photo.KEY: Photo(image, samples)}
+
+
+def _encode_one(pipe, photo, progress: Progress, vae):
+    """Unscaled latents of a photo (1, 3, H, W)."""
+    import torch.nn.functional as F
+
+    from stylemamba.tiling import encode_in_tiles
+
+    height, width = photo.shape[2:]
+    pixels = F.pad(photo, (0, -width % pipe.size_multiple, 0, -height % pipe.size_multiple), mode="replicate")
+    if vae is not None:
+        return vae.encode(pixels.movedim(1, -1))  # which has tiles of its own
+    latents = at_once_or_in_tiles(
+        height * width,
+        lambda: pipe.encode_images(pixels.to(pipe.vae.device)),
+        lambda side: encode_in_tiles(pipe, photo, side, progress.check),
+    )
+    return _unscaled(pipe, latents)
 
 
 def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Progress, mask=None) -> dict:
     """LATENT -> stylised LATENT; whatever else the LATENT holds stays in it."""
     import torch
 
-    samples = latent["samples"]
-    pipe = model.on_device()
+    samples, photo = latent["samples"], _photo(latent)
+    pixels = _pixels(model.pipe, samples, photo)
+    pipe = model.on_device(pixels_at_a_time(pixels))
     _check_latents(pipe, samples)
-    photo = _photo(latent)
     if mask is None:
         mask = latent.get("noise_mask")  # as ComfyUI's samplers take it
     regions = None if mask is None else _masks(mask, samples if photo is None else photo.pixels.movedim(-1, 1))
@@ -170,7 +184,7 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
     with style.applied(pipe):
         for index, sample in enumerate(samples.split(1)):
             sample = sample.to(pipe.fusion.device)
-            styled = _unscaled(pipe, pipe.fuse(_scaled(pipe, sample), style.embedding, strength))
+            styled = _fuse_one(pipe, sample, style, strength, pixels, progress)
             if regions is not None:
                 share = _at_latent_size(regions[index], sample, 1 if photo is None else pipe.size_multiple)
                 styled = torch.lerp(sample.to(styled), styled, share.to(styled))
@@ -187,29 +201,49 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
     return result
 
 
+def _fuse_one(pipe, sample, style: Style, strength: float, pixels: int, progress: Progress):
+    """Unscaled latents (1, C, h, w) of a photo of so many pixels -> the same, stylised."""
+    from stylemamba.tiling import fuse_in_tiles
+
+    scaled = _scaled(pipe, sample)
+    styled = at_once_or_in_tiles(
+        pixels,
+        lambda: pipe.fuse(scaled, style.embedding, strength),
+        lambda side: fuse_in_tiles(pipe, scaled, style.embedding, strength, side, progress.check),
+    )
+    return _unscaled(pipe, styled)
+
+
 def decode(model: Model, latent: dict, progress: Progress, vae=None):
     """LATENT -> IMAGE (B, H, W, C) of the photo's size and alpha channel, if the photo is known."""
     import torch
 
-    samples = latent["samples"]
-    photo = _photo(latent)
-    pipe = model.on_device(samples.shape[2] * samples.shape[3] * model.pipe.size_multiple**2)
+    from stylemamba.tiling import decode_in_tiles
+
+    samples, photo = latent["samples"], _photo(latent)
+    pixels = _pixels(model.pipe, samples, photo)
+    pipe = model.on_device(pixels_at_a_time(pixels))
     _check_latents(pipe, samples)
-    _check_vae(pipe, vae)
+    _check_vae(model, vae)
 
     def pictures(z):
         if vae is not None:
             return vae.decode(z).movedim(-1, 1).float()
-        return pipe.decode_latents(_scaled(pipe, z.to(pipe.vae.device)))
+        scaled = _scaled(pipe, z.to(pipe.vae.device))
+        return at_once_or_in_tiles(
+            pixels,
+            lambda: pipe.decode_latents(scaled),
+            lambda side: decode_in_tiles(pipe, scaled, side, progress.check),
+        )
 
     results = []
     for index, sample in enumerate(samples.split(1)):
         picture = pictures(sample)
         if photo is not None:
-            pixels = photo.pixels[index : index + 1]
-            height, width = pixels.shape[1:3]
+            image = photo.pixels[index : index + 1]
+            height, width = image.shape[1:3]
             picture = picture[:, :, :height, :width]
-            original = _rgb(pixels).to(picture)
+            original = _rgb(image).to(picture)
             kept, region = (
                 value[index : index + 1].to(picture) if torch.is_tensor(value) else value for value in (photo.kept, photo.region)
             )
@@ -218,7 +252,7 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
                 lost = original - pictures(photo.latents[index : index + 1])[:, :, :height, :width].to(picture)
                 picture = picture + kept * lost
             picture = original + region * (picture - original) if torch.is_tensor(region) else picture
-            alpha = pixels[..., 3:4].movedim(-1, 1).to(picture)
+            alpha = image[..., 3:4].movedim(-1, 1).to(picture)
             picture = torch.cat([picture, alpha], 1)
         results.append(picture.clamp(0, 1).movedim(1, -1).to(_results_device()))
         progress.update(_preview(results[-1]))
@@ -229,6 +263,13 @@ def _photo(latent: dict) -> Photo | None:
     """The photo of a latent, unless another node has since changed the number or size of the latents."""
     photo = latent.get(Photo.KEY)
     return photo if photo is not None and photo.latents.shape == latent["samples"].shape else None
+
+
+def _pixels(pipe, samples, photo: Photo | None) -> int:
+    """How many pixels one picture has."""
+    if photo is not None:
+        return photo.pixels.shape[1] * photo.pixels.shape[2]
+    return samples.shape[-2] * samples.shape[-1] * pipe.size_multiple**2
 
 
 def _rgb(image):
@@ -287,11 +328,13 @@ def _check_latents(pipe, samples) -> None:
         )
 
 
-def _check_vae(pipe, vae) -> None:
+def _check_vae(model: Model, vae) -> None:
+    """Raises StyleMambaError when a VAE from ComfyUI's loaders makes other latents than those that the model's fusion was trained on."""
     from stylemamba import StyleMambaError
 
-    if vae is None:
+    if vae is None or vae in model.fitting_vaes:
         return
+    pipe = model.pipe
     own = pipe.vae.config.latent_channels, pipe.size_multiple
     given = vae.latent_channels, vae.spacial_compression_encode()
     if given != own:
@@ -299,6 +342,25 @@ def _check_vae(pipe, vae) -> None:
             f"The VAE makes latents of {given[0]} channels at 1/{given[1]} of the photo's size, but this model was trained for {own[0]} "
             f"channels at 1/{own[1]}; disconnect it to use the model's own."
         )
+    # The VAEs of SD 1.5 and SDXL, for one, differ in nothing but their latents.
+    probe = _probe(8 * pipe.size_multiple)
+    expected = _unscaled(pipe, pipe.encode_images(probe.to(pipe.vae.device)))
+    miss = (vae.encode(probe.movedim(1, -1)).to(expected) - expected).norm() / expected.norm()
+    if not miss < LARGEST_MISS:
+        raise StyleMambaError(
+            "The VAE's latents are scaled differently, or mean something else, than those that this model was trained on; "
+            "disconnect it to use the model's own."
+        )
+    model.fitting_vaes.add(vae)
+
+
+def _probe(size: int):
+    """A picture (1, 3, size, size) with light and dark, several colours, slopes and edges."""
+    import torch
+
+    ramp = torch.linspace(0, 1, size)
+    rows, columns = torch.meshgrid(ramp, ramp, indexing="ij")
+    return torch.stack([columns, rows, ((rows * 4).floor() + (columns * 4).floor()) % 2])[None]
 
 
 def _results_device():

@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import io
 
 from .progress import Progress
 from .styles import DEFAULT_TEXT
+from .tiles import is_out_of_memory
 from .values import CATEGORY, ModelSocket, Style, StyleSocket, advanced
 
 PREVIEW_EVERY = 5  # steps
@@ -109,6 +110,8 @@ class StyleMambaTrain(io.ComfyNode):
         parameters="modulation",
         style=None,
     ) -> io.NodeOutput:
+        from stylemamba import StyleMambaError
+
         pipe = model.on_device(size * size * batch_size * 4)  # activations are kept for the backward pass
         progress = Progress(steps)
 
@@ -130,5 +133,11 @@ class StyleMambaTrain(io.ComfyNode):
                 style=None if style is None else style.embedding,
             )
             return io.NodeOutput(Style(*pipe.style_state()))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise StyleMambaError(
+                    f"Training on {batch_size} crops of {size} x {size} pixels needs more memory than there is; lower batch_size or size."
+                ) from None
+            raise
         finally:
             pipe.unload_style()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class Model:
 
     def __init__(self, pipe: StyleMambaPipeline):
         self.pipe = pipe
+        self.fitting_vaes = weakref.WeakSet()  # those of ComfyUI's VAEs that were found to make this model's latents
 
     @cached_property
     def patcher(self) -> ModelPatcher:
@@ -47,8 +49,9 @@ class Model:
 
         config = self.pipe.vae.config
         channels = (config.get("block_out_channels") or config["decoder_block_out_channels"])[0]
-        model_management.load_models_gpu([self.patcher], memory_required=pixels * channels * VALUES_PER_PIXEL_AND_CHANNEL * 4)
-        # ComfyUI loads leaf by leaf where memory is short, and leaves out what it cannot cast on the fly.
+        memory = pixels * channels * VALUES_PER_PIXEL_AND_CHANNEL * 4
+        model_management.load_models_gpu([self.patcher], memory_required=memory, force_full_load=True)
+        # With --novram it still loads leaf by leaf, and leaves out what it cannot cast on the fly.
         self.patcher.model.to(self.patcher.load_device)
         return self.pipe
 

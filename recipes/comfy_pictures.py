@@ -1,7 +1,9 @@
-"""Renders the thumbnails of the ComfyUI workflows with the bundled model: ``python recipes/comfy_pictures.py``.
+"""Renders the thumbnails of the ComfyUI workflows with the bundled model: ``python recipes/comfy_pictures.py [NAME ...]``.
 
 Every workflow is run as it is shipped, on the tests' synthetic photo, with the tests' stand-ins for ComfyUI. A thumbnail shows the photo on
-the left and the result on the right.
+the left and the result on the right; of a batch it shows the results.
+Two workflows train, which takes most of the time; names after the command render only theirs (apply_a_saved_style needs
+train_a_style_and_save_it).
 """
 
 import json
@@ -19,34 +21,51 @@ PHOTO_SHARE = 0.36  # of a thumbnail's width
 PAINTING = "ukiyo-e"  # the style of the picture that style_from_a_picture starts from
 
 
-def main() -> None:
+def main(wanted: list[str]) -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     import comfy_stubs
     from synthetic import synthetic_photo
 
-    from stylemamba import StyleMambaPipeline
-
     names = sorted((path.stem for path in (ROOT / "workflows").glob("*.json")), key=lambda name: name != "train_a_style_and_save_it")
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as models:
-        nodes = comfy_stubs.node_classes(comfy_stubs.install(patch, Path(models)))
-        pipe = StyleMambaPipeline.from_pretrained()
-        bundle = pipe.config["_name_or_path"]
-        # Stand-ins for the full-size parts, which the project does not ship: the bundled ones, without their fusion.
-        siglip = Path(models, "stylemamba", "siglip-base-patch16-224")
-        shutil.copytree(Path(bundle, "vae"), Path(models, "stylemamba", "sd-vae-ft-mse"))
-        for part in ("style_encoder", "tokenizer"):
-            shutil.copytree(Path(bundle, part), siglip, dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        models, photos = Path(folder, "models"), Path(folder, "input")
+        nodes = comfy_stubs.node_classes(comfy_stubs.install(patch, models))
+        full_size_stand_ins(models / "stylemamba")
+        photos.mkdir()
+        for seed in range(4):
+            synthetic_photo(SIZE, SIZE, seed=seed).save(photos / f"{seed}.png")
         for name in names:
+            if wanted and name not in wanted:
+                continue
             graph = json.loads((ROOT / "tests" / "comfy" / "api" / f"{name}.json").read_text(encoding="utf-8"))
             photo, painting = photo_for(name), None
             if name == "style_from_a_picture":
-                painting = pipe(synthetic_photo(SIZE, SIZE, seed=5), PAINTING).images[0]
+                painting = style_picture()
                 style = next(node for node in graph.values() if node["class_type"] == "StyleMambaStyleEmbedding")
                 graph[style["inputs"]["style_image"][0]]["inputs"]["image"] = "painting.png"
-            (result,) = comfy_stubs.run_graph(nodes, graph, {"example.png": photo, "painting.png": painting}).values()
-            picture = Image.fromarray((result[0] * 255).round().byte().numpy())
-            thumbnail(photo.convert("RGB"), picture, painting).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
+            (results,) = comfy_stubs.run_graph(nodes, graph, {"example.png": photo, "painting.png": painting}).values()
+            pictures = [Image.fromarray((result[0] * 255).round().byte().numpy()) for result in results]
+            thumbnail(photo.convert("RGB"), pictures, painting).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
             print(name)
+
+
+def full_size_stand_ins(models: Path) -> None:
+    """Puts what train_on_full_size_parts names into ``models/stylemamba``: the bundled parts; the project does not ship the real ones."""
+    from importlib.resources import files
+
+    bundle = Path(str(files("stylemamba").joinpath("bundled")))
+    shutil.copytree(bundle / "vae", models / "sd-vae-ft-mse")
+    for part in ("style_encoder", "tokenizer"):
+        shutil.copytree(bundle / part, models / "siglip-base-patch16-224", dirs_exist_ok=True)
+
+
+def style_picture() -> Image.Image:
+    """What style_from_a_picture takes its style from."""
+    from synthetic import synthetic_photo
+
+    from stylemamba import StyleMambaPipeline
+
+    return StyleMambaPipeline.from_pretrained()(synthetic_photo(SIZE, SIZE, seed=5), PAINTING).images[0]
 
 
 def photo_for(name: str) -> Image.Image:
@@ -60,10 +79,15 @@ def photo_for(name: str) -> Image.Image:
     return photo
 
 
-def thumbnail(photo: Image.Image, picture: Image.Image, painting: Image.Image | None) -> Image.Image:
-    """The picture with the photo over its left part, and with the painting, if there is one, in a corner."""
-    edge = round(SIZE * PHOTO_SHARE)
-    picture = picture.copy()
+def thumbnail(photo: Image.Image, pictures: list[Image.Image], painting: Image.Image | None) -> Image.Image:
+    """The picture with the photo over its left part, and with the painting, if there is one, in a corner; several pictures as tiles."""
+    if len(pictures) > 1:
+        sheet = Image.new("RGB", (SIZE, SIZE), "white")
+        side = SIZE // 2 - 2
+        for index, picture in enumerate(pictures[:4]):
+            sheet.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (index % 2 * (side + 4), index // 2 * (side + 4)))
+        return sheet
+    edge, picture = round(SIZE * PHOTO_SHARE), pictures[0].copy()
     picture.paste(photo.crop((0, 0, edge, SIZE)), (0, 0))
     ImageDraw.Draw(picture).line([(edge, 0), (edge, SIZE)], fill="white", width=4)
     if painting is not None:
@@ -73,4 +97,4 @@ def thumbnail(photo: Image.Image, picture: Image.Image, painting: Image.Image | 
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

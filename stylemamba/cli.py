@@ -1,4 +1,4 @@
-"""The command line: ``stylemamba stylize | train | info | styles``.
+"""The command line: ``stylemamba stylize | train | evaluate | info | styles``.
 
 Results go to stdout (paths, JSON, or the picture itself), everything else to stderr. A user's mistake is one sentence and exit code 2,
 Ctrl-C is exit code 130. Heavy imports happen inside the commands, so that help and mistakes answer at once.
@@ -157,7 +157,7 @@ def train(
     text: Annotated[str, typer.Argument(metavar="TEXT", help='The style in words: "a Monet painting".')],
     images: Annotated[str, typer.Option("--images", metavar="DIR", help="A folder of photos to train on, or one photo.")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="STYLE.safetensors", help="The style file to write.")],
-    steps: Annotated[int, typer.Option(min=1, help="Training steps in total.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps at most; it ends when the style score has settled.")] = 100,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state that an earlier run left beside the style file.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a run repeatable.")] = 0,
     model: Model = None,
@@ -199,6 +199,7 @@ def train(
             history = pipe.train_on_style(
                 text,
                 photos,
+                name=os.path.basename(output).removesuffix(".safetensors"),
                 num_train_steps=steps,
                 seed=seed,
                 callback=lambda step, info: show(step, f"loss {info['losses']['total']:.4f}"),
@@ -207,9 +208,84 @@ def train(
         pipe.save_style(output)
     if as_json:
         seconds = round(time.perf_counter() - started, 3)
-        _print_json({**pipe.style, "output": output, "state": state, "seconds": seconds, "history": history})
+        facts = {key: value for key, value in pipe.style.items() if key != "preview"}
+        _print_json({**facts, "output": output, "state": state, "seconds": seconds, "history": history})
     else:
         print(output)
+    return 0
+
+
+@app.command()
+def evaluate(
+    images: Annotated[
+        str, typer.Option("--images", metavar="DIR", help="A folder of photos, in COCO's or WikiArt's layout or with an index.csv.")
+    ],
+    styles: Annotated[
+        str, typer.Option("--styles", metavar="FILE", help="A text file: a sentence or a style file a line, then perhaps | and its label.")
+    ],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="REPORT", help="The folder for report.json, report.csv, report.html.")],
+    count: Annotated[int, typer.Option(min=0, help="So many photos, evenly spread over the folder; 0 takes all.")] = 0,
+    size: Annotated[int, typer.Option(min=32, help="Photos with a longer side are scaled down to it, px.")] = 512,
+    strength: Annotated[float, typer.Option(min=0, max=3, help="0 is the photo, 1 the style, more exaggerates.")] = 1.0,
+    clip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="The CLIP or SigLIP folder or hub id of the CLIP score; 'own' is the encoder that styles are optimised with.",
+        ),
+    ] = None,
+    template: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="A text for the CLIP score with {} for the sentence; may be repeated.")
+    ] = None,
+    vgg: Annotated[
+        str | None,
+        typer.Option(metavar="WEIGHTS", help="VGG19's weights for the content loss: a file, torchvision or timm; else EfficientNet-lite0."),
+    ] = None,
+    art: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Labelled artworks in WikiArt's layout: a judge learns them and names the styles.")
+    ] = None,
+    model: Model = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> int:
+    """Measures the model on photos and styles, and writes a report with every setting.
+
+    CLIP score, SSIM, content loss, and how often a judge names the style. Prints the paths of the report's files.
+    """
+    from . import datasets, image_files
+
+    chosen, photos = datasets.read_styles(styles), datasets.read_pictures(images)
+    artworks = datasets.read_pictures(art) if art is not None else None
+    image_files.check_writable(os.path.join(output, "report.json") if os.path.isdir(output) else output)
+    if count and count < len(photos):
+        photos = [photos[index * len(photos) // count] for index in range(count)]
+
+    from . import evaluation, metrics, report
+    from .judge import Judge
+
+    done = 0
+    with _interruptible(lambda: f"{done} of {len(photos) * len(chosen)} pictures were measured, no report was written."):
+        content = metrics.vgg19_content(vgg) if vgg is not None else metrics.efficientnet_content()
+        judge = evaluation.TaughtJudge(Judge, artworks) if artworks is not None else None
+        pipe = _load_pipeline(model, device)
+        clip_score = metrics.ClipScore(clip, pipe, template or ["{}"]) if clip is not None else None
+        with _progress("Evaluating", len(photos) * len(chosen)) as show, _memory_errors("A photo"):
+
+            def count_up(finished: int, text: str) -> None:
+                nonlocal done
+                done = finished
+                show(finished, text)
+
+            found = evaluation.evaluate(
+                pipe, photos, chosen, content, clip=clip_score, judge=judge, size=size, strength=strength, progress=count_up
+            )
+        paths = report.write_report(found, output)
+    for reason in found.skipped.values():
+        _complain(f"left out: {reason}", MISTAKE)
+    if as_json:
+        _print_json({**report.as_dict(found), "files": [str(path) for path in paths]})
+    else:
+        print(*paths, sep="\n")
     return 0
 
 

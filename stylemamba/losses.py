@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from einops import reduce
 from torch import Tensor, nn
 
 from .errors import StyleMambaError
@@ -237,3 +238,26 @@ class TotalVariationLoss(nn.Module):
             raise StyleMambaError(f"Images must be (batch, channels, height, width), but are {tuple(images.shape)}.")
         down, right = images.diff(dim=2).abs().sum(), images.diff(dim=3).abs().sum()
         return (down + right) / images.numel()
+
+
+class TokenGridLoss(nn.Module):
+    """How much of what the training changed in the pictures repeats from token to token.
+
+    Not of the paper: every token is drawn by the same layers, so the cheapest change that the image encoder takes for a texture is one
+    pattern in all tokens, a grid over the whole picture. What repeats is the mean of the change over all tokens, without its mean colour.
+
+    Args:
+        period: side of a token, px.
+    """
+
+    def __init__(self, period: int):
+        super().__init__()
+        self.period = period
+
+    def forward(self, pictures: Tensor, before: Tensor) -> Tensor:
+        """The mean absolute value, not below 0; pictures and those before any training are (B, 3, H, W), H and W at least a token."""
+        p = self.period
+        change = pictures - before
+        height, width = (n // p * p for n in change.shape[2:])
+        tile = reduce(change[:, :, :height, :width], "b c (h p) (w q) -> b c p q", "mean", p=p, q=p)
+        return (tile - tile.mean((2, 3), keepdim=True)).abs().mean()

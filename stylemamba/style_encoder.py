@@ -53,7 +53,9 @@ class StyleEncoder:
         patch = vision.patch_size
         naflex = hasattr(vision, "num_patches")
         size = int(vision.num_patches**0.5) * patch if naflex else vision.image_size
-        pixels = F.interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
+        pixels = images  # a picture of the right size would come out of the interpolation unchanged, but its way back takes time
+        if images.shape[2:] != (size, size):
+            pixels = F.interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
         pixels = ((pixels - self.mean) / self.std).to(self.model.dtype)
         if naflex:  # SigLIP 2 NaFlex takes patches and their grid instead of pixels
             grid = torch.full((len(images), 2), size // patch, device=pixels.device)

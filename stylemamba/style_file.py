@@ -1,18 +1,23 @@
 """Style files: the deltas that training on a style adds to the fusion's parameters, as safetensors with readable metadata."""
 
+import base64
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .errors import StyleMambaError
 from .image_files import replacing
+from .low_rank import expand, factorise
 
 FORMAT = "stylemamba-style-1"
+PREVIEW_SIDE = 128  # px
 EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,) that the deltas were trained with
 
 
@@ -26,13 +31,22 @@ def base_hash(parameters: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
+def encode_preview(picture: Image.Image) -> str:
+    """A small JPEG of an RGB picture as a data URI, which JSON can hold and a web page can show."""
+    small, file = picture.copy(), io.BytesIO()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.LANCZOS)
+    small.save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 def write_style(path: str | os.PathLike, tensors: dict[str, torch.Tensor], info: dict) -> None:
-    """Writes a style file; what stood at ``path`` stays whole until the new file is complete.
+    """Writes a style file, its matrices of low rank as factors; what stood at ``path`` stays whole until the new file is complete.
 
     Raises:
         StyleMambaError: when the folder is missing or the disk refuses.
     """
-    on_cpu = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+    on_cpu = {name: value.detach().cpu() for name, value in tensors.items()}
+    on_cpu = {name: value.contiguous() for name, value in factorise(on_cpu).items()}
     try:
         with replacing(os.fspath(path)) as partial:
             save_file(on_cpu, partial, metadata={"format": FORMAT, "info": json.dumps(info, ensure_ascii=False)})
@@ -51,9 +65,11 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise StyleMambaError(f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`.") from error
+            tensors = expand({name: file.get_tensor(name) for name in file.keys()})
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        raise StyleMambaError(
+            f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`."
+        ) from error
     if metadata.get("format") != FORMAT or EMBEDDING not in tensors:
         raise StyleMambaError(f"{path} is a safetensors file but not a StyleMamba style; style files are made by `stylemamba train`.")
     return tensors, json.loads(metadata["info"])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TILE = 1024  # pixels a side, overlaps included
 MARGIN = 16  # latent pixels on each side; neighbours overlap by twice that
-SAMPLES = 64  # windows for a first guess at the group norms' moments; together they take the memory of a tile
+SAMPLES = 64  # windows for a first guess at the group norms' moments with tiles of that size; together they take the memory of a tile
 SAMPLE = 32  # latent pixels a side
 
 
@@ -49,18 +49,18 @@ def stylise_in_tiles(
     """
     with _without_tiles_of_its_own(pipe.vae):
         scale = pipe.vae_scale_factor
-        tiles = _tiles(pipe, *(-(-length // scale) for length in photo.shape[2:]))
-        latents = _encode(pipe, photo, tiles, generator)
+        grid = _Grid(pipe, *(-(-length // scale) for length in photo.shape[2:]))
+        latents = _encode(pipe, photo, grid, generator)
         if strength == 0 and latent_only:
             return latents
-        styled = _fuse(pipe, latents, tiles, style, strength)
+        styled = _fuse(pipe, latents, grid, style, strength)
         if latent_only:
             return styled
-        decode = _decoder(pipe, styled, tiles)
-        decode_unstyled = _decoder(pipe, latents, tiles) if strength < 1 else None
+        decode = _decoder(pipe, styled, grid)
+        decode_unstyled = _decoder(pipe, latents, grid) if strength < 1 else None
 
         picture = torch.empty(photo.shape, dtype=dtype, device=photo.device)
-        for tile in tiles:
+        for tile in grid:
             pixels = decode(tile)
             if decode_unstyled:
                 # As in the pipeline: what the VAE loses of the photo is given back as the style fades.
@@ -70,6 +70,44 @@ def stylise_in_tiles(
                 pixels = pixels.mul_(255).round_()
             target = picture[..., _scaled(tile.rows.core, scale), _scaled(tile.columns.core, scale)]
             target.copy_(pixels[..., : target.shape[2], : target.shape[3]])  # less what the photo was padded by
+        return picture
+
+
+# The three steps one by one, for those who keep the latents between them. ``side`` is a tile's, in pixels, and smaller tiles take less
+# memory; ``before_tile`` is called before every tile, and what it raises ends the work.
+
+
+def encode_in_tiles(
+    pipe: "StyleMambaPipeline", photo: torch.Tensor, side: int | None = None, before_tile: Callable[[], None] | None = None
+) -> torch.Tensor:
+    """`StyleMambaPipeline.encode_images` for one photo (1, 3, H, W) in 0..1, of any height and width."""
+    with _without_tiles_of_its_own(pipe.vae):
+        scale = pipe.vae_scale_factor
+        return _encode(pipe, photo, _Grid(pipe, *(-(-length // scale) for length in photo.shape[2:]), side, before_tile), None)
+
+
+def fuse_in_tiles(
+    pipe: "StyleMambaPipeline",
+    latents: torch.Tensor,
+    style: torch.Tensor,
+    strength: float,
+    side: int | None = None,
+    before_tile: Callable[[], None] | None = None,
+) -> torch.Tensor:
+    """`StyleMambaPipeline.fuse` for the latents (1, C, h, w) of one photo."""
+    return _fuse(pipe, latents, _Grid(pipe, *latents.shape[2:], side, before_tile), style, strength)
+
+
+def decode_in_tiles(
+    pipe: "StyleMambaPipeline", latents: torch.Tensor, side: int | None = None, before_tile: Callable[[], None] | None = None
+) -> torch.Tensor:
+    """`StyleMambaPipeline.decode_latents` for the latents (1, C, h, w) of one photo; the picture is put together on the CPU."""
+    with _without_tiles_of_its_own(pipe.vae):
+        grid, scale = _Grid(pipe, *latents.shape[2:], side, before_tile), pipe.vae_scale_factor
+        decode = _decoder(pipe, latents, grid)
+        picture = torch.empty(1, 3, *(length * scale for length in latents.shape[2:]))
+        for tile in grid:
+            picture[..., _scaled(tile.rows.core, scale), _scaled(tile.columns.core, scale)] = tile.core_of(decode(tile)).to(picture)
         return picture
 
 
@@ -106,11 +144,22 @@ class _Tile(NamedTuple):
         return result[..., rows, columns]
 
 
-def _tiles(pipe, height: int, width: int) -> list[_Tile]:
-    """The tiles of latents of that size."""
-    period = PHASE_PERIOD * pipe.fusion.config.patch_size
-    step = max((TILE // pipe.vae_scale_factor - 2 * MARGIN) // period, 1) * period
-    return [_Tile(*pair) for pair in product(_spans(height, step), _spans(width, step))]
+class _Grid:
+    """The tiles of latents of that size, and the windows for a first guess at the group norms' moments."""
+
+    def __init__(self, pipe, height: int, width: int, side: int | None = None, before_tile: Callable[[], None] | None = None):
+        self.height, self.width, self.before_tile = height, width, before_tile
+        side = side or TILE
+        period = PHASE_PERIOD * pipe.fusion.config.patch_size
+        step = max((side // pipe.vae_scale_factor - 2 * MARGIN) // period, 1) * period
+        self.tiles = [_Tile(*pair) for pair in product(_spans(height, step), _spans(width, step))]
+        self.samples = list(_samples(height, width, max(SAMPLES * side**2 // TILE**2, 1)))
+
+    def __iter__(self) -> Iterator[_Tile]:
+        for tile in self.tiles:
+            if self.before_tile:
+                self.before_tile()
+            yield tile
 
 
 def _spans(length: int, step: int) -> list[_Span]:
@@ -127,29 +176,29 @@ def _scaled(span: slice, scale: int) -> slice:
 
 
 def _pixels(photo: torch.Tensor, tile: _Tile, scale: int) -> torch.Tensor:
-    """The photo under a tile's window, float in 0..1, padded where the latents reach beyond the photo."""
+    """The photo (uint8, or float in 0..1) under a tile's window, float in 0..1, padded where the latents reach beyond the photo."""
     rows, columns = (_scaled(span.window, scale) for span in tile)
-    pixels = photo[..., rows, columns].float() / 255
+    pixels = photo[..., rows, columns]
+    pixels = pixels.float() / (255 if pixels.dtype == torch.uint8 else 1)
     bottom, right = (part.stop - part.start - length for part, length in zip((rows, columns), pixels.shape[2:]))
     return F.pad(pixels, (0, right, 0, bottom), mode="replicate")
 
 
-def _encode(pipe, photo: torch.Tensor, tiles: list[_Tile], generator: torch.Generator | None) -> torch.Tensor:
-    height, width = tiles[-1].rows.core.stop, tiles[-1].columns.core.stop
-    moments = _whole_moments(pipe.encode_images, lambda tile: _pixels(photo, tile, pipe.vae_scale_factor), tiles)
+def _encode(pipe, photo: torch.Tensor, grid: _Grid, generator: torch.Generator | None) -> torch.Tensor:
+    moments = _whole_moments(pipe.encode_images, lambda tile: _pixels(photo, tile, pipe.vae_scale_factor), grid)
     latents = None
-    for tile in tiles:
+    for tile in grid:
         with _GroupNorms(given=moments):
             window = pipe.encode_images(_pixels(photo, tile, pipe.vae_scale_factor), generator)
         if latents is None:
-            latents = window.new_empty(1, window.shape[1], height, width)
+            latents = window.new_empty(1, window.shape[1], grid.height, grid.width)
         latents[..., tile.rows.core, tile.columns.core] = tile.core_of(window)
     return latents
 
 
-def _fuse(pipe, latents: torch.Tensor, tiles: list[_Tile], style: torch.Tensor, strength: float) -> torch.Tensor:
+def _fuse(pipe, latents: torch.Tensor, grid: _Grid, style: torch.Tensor, strength: float) -> torch.Tensor:
     styled = torch.zeros_like(latents)
-    for tile in tiles:
+    for tile in grid:
         window = pipe.fuse(tile.window_of(latents), style, strength)
         rows, columns = (_fade(span.window, length, window) for span, length in zip(tile, latents.shape[2:]))
         tile.window_of(styled).add_(window * rows[:, None] * columns)
@@ -167,9 +216,9 @@ def _fade(window: slice, length: int, like: torch.Tensor) -> torch.Tensor:
     return weights
 
 
-def _decoder(pipe, latents: torch.Tensor, tiles: list[_Tile]) -> Callable[[_Tile], torch.Tensor]:
+def _decoder(pipe, latents: torch.Tensor, grid: _Grid) -> Callable[[_Tile], torch.Tensor]:
     """A function from a tile to its window of the decoded picture."""
-    moments = _whole_moments(pipe.decode_latents, lambda tile: tile.window_of(latents), tiles)
+    moments = _whole_moments(pipe.decode_latents, lambda tile: tile.window_of(latents), grid)
 
     def decode(tile: _Tile) -> torch.Tensor:
         with _GroupNorms(given=moments):
@@ -185,19 +234,19 @@ class _Moments(NamedTuple):
     variance: torch.Tensor
 
 
-def _whole_moments(function: Callable, window_of: Callable[[_Tile], torch.Tensor], tiles: list[_Tile]) -> list[_Moments]:
+def _whole_moments(function: Callable, window_of: Callable[[_Tile], torch.Tensor], grid: _Grid) -> list[_Moments]:
     """The moments that each group norm, in the order of the calls, would meet if ``function`` saw the whole picture at once.
 
     The moments of a norm depend on the norms before it, so one pass over the tiles cannot find them all. They are guessed from windows
     spread over the picture and normalised together; a pass over all tiles with the guessed moments tells by how much each norm's guess
     misses; and that miss, which hardly depends on the guesses before it, corrects a second guess.
     """
-    samples = torch.cat([window_of(tile) for tile in _samples(tiles[-1].rows.core.stop, tiles[-1].columns.core.stop)])
+    samples = torch.cat([window_of(tile) for tile in grid.samples])
     with _GroupNorms(core_of=_middle) as guess:
         function(samples)
 
     area, sums = 0, []
-    for tile in tiles:
+    for tile in grid:
         rows, columns = (span.core.stop - span.core.start for span in tile)
         with _GroupNorms(given=guess.used, core_of=tile.core_of) as seen:
             function(window_of(tile))
@@ -211,15 +260,15 @@ def _whole_moments(function: Callable, window_of: Callable[[_Tile], torch.Tensor
     return corrected.used
 
 
-def _samples(height: int, width: int) -> Iterator[_Tile]:
-    """Windows spread evenly over latents of that size."""
-    rows = min(max(round((SAMPLES * height / width) ** 0.5), 1), SAMPLES)
+def _samples(height: int, width: int, count: int) -> Iterator[_Tile]:
+    """About ``count`` windows spread evenly over latents of that size."""
+    rows = min(max(round((count * height / width) ** 0.5), 1), count)
 
     def spread(length: int, count: int) -> list[_Span]:
         size = min(SAMPLE, length)
         return [_Span(*[slice(start, start + size)] * 2) for start in torch.linspace(0, length - size, count).round().int().tolist()]
 
-    return (_Tile(*pair) for pair in product(spread(height, rows), spread(width, SAMPLES // rows)))
+    return (_Tile(*pair) for pair in product(spread(height, rows), spread(width, count // rows)))
 
 
 def _middle(samples: torch.Tensor) -> torch.Tensor:

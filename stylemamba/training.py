@@ -2,10 +2,12 @@
 
 import contextlib
 import copy
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,14 +17,25 @@ from PIL import Image
 from . import checkpoint
 from .errors import StyleMambaError
 from .images import load_images
-from .losses import ContentLoss, GlobalDirectionalLoss, MaskedDirectionalLoss, SecondOrderDirectionalLoss, TotalVariationLoss
+from .losses import (
+    ContentLoss,
+    GlobalDirectionalLoss,
+    MaskedDirectionalLoss,
+    SecondOrderDirectionalLoss,
+    TokenGridLoss,
+    TotalVariationLoss,
+)
+from .low_rank import SMALL, add_factors, plain_names
 from .style_encoder import StyleEncoder
-from .style_file import EMBEDDING, base_hash
+from .style_file import EMBEDDING, base_hash, encode_preview
 
 if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
+RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
+# The style score has settled when the mean of so many steps is not so much above that of as many steps before.
+SETTLED_STEPS, SETTLED_RISE = 10, 0.005
 
 
 @dataclass
@@ -32,8 +45,9 @@ class LossWeights:
     global_direction: float = 1.0
     masked_direction: float = 1.0
     second_order: float = 0.5
-    content: float = 0.05
+    content: float = 0.1
     total_variation: float = 0.05
+    token_grid: float = 5.0
 
 
 def train_on_style(
@@ -44,51 +58,58 @@ def train_on_style(
     num_train_steps: int = 100,
     seed: int = 0,
     callback: Callable[[int, dict], None] | None = None,
-    learning_rate: float = 1e-2,
-    batch_size: int = 4,
-    size: int = 192,
+    learning_rate: float = 5e-3,
+    batch_size: int = 2,
+    size: int = 160,
     source_prompt: str = "a photo",
     parameters: str = "modulation",
     weights: LossWeights | None = None,
     style: torch.Tensor | None = None,
     checkpoint_path: str | os.PathLike | None = None,
+    early_stop: bool = True,
+    name: str | None = None,
 ) -> list[dict]:
     """Trains the fusion of ``pipe`` on a style and leaves the result loaded as its style.
 
-    Only a small part of the fusion moves, the biases of its AdaLN modulation and of the style embedding, which keeps the pictures on the
-    manifold that the fusion was trained on; an untrained fusion (`StyleMambaPipeline.from_components`) needs ``parameters="all"``.
+    Only a small part of the fusion moves, the biases of its AdaLN modulation and of the style embedding, which keeps the pictures on
+    the manifold that the fusion was trained on; an untrained fusion (`StyleMambaPipeline.from_components`) needs more than that.
 
     Args:
         prompt: the style, a sentence.
         images: photos to train on (whatever `load_images` takes); one is enough, a dozen is better.
-        num_train_steps: total steps, including those of a checkpoint that is continued.
+        num_train_steps: total steps at most, including those of a checkpoint that is continued.
         seed: the same seed and inputs give the same style (bit by bit on the CPU).
-        callback: called after every step as ``callback(step, info)``; ``info`` has ``step``, ``num_train_steps``, ``losses`` (name -> float)
-            and ``preview`` (call it for a PIL image). An exception raised there, or Ctrl-C, stops the training; the style trained so far is
-            kept and the exception passed on.
+        callback: called after each step as ``callback(step, info)``; ``info`` has ``step``, ``num_train_steps``, ``score``, ``losses``
+            (name -> float) and ``preview`` (call it for a PIL image). An exception raised there, or Ctrl-C, ends the training; the style
+            trained so far is kept and the exception passed on.
         learning_rate: of AdamW, after a warm-up of five steps, falling to a tenth by a cosine.
         batch_size: crops a step.
         size: side of the square crops, px.
         source_prompt: what the photos are, in words.
-        parameters: ``"modulation"`` or ``"all"``.
+        parameters: ``"modulation"``; ``"low-rank"``, which moves small parameters as a whole and large matrices by a product of thin ones,
+            so that a style file of the default fusion stays below 1 MB; or ``"all"``, whose style files are as large as the fusion.
         weights: of the losses.
         style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example.
         checkpoint_path: the training's state is kept in this file and continued from it when it exists; a continued training gives what an
             uninterrupted one gives.
+        early_stop: ends the training when the style score has settled.
+        name: of the style, for lists of styles; by default the prompt.
 
     Returns:
-        One dict a step: ``step``, ``score`` (mean cosine of the pictures' embeddings to the prompt's), ``total`` and each loss.
+        One dict a step: ``step``, ``score`` (cosine of the first picture's embedding to the style's), ``total`` and each loss.
 
     Raises:
         StyleMambaError: empty prompt, no images, or a checkpoint of another training.
     """
     if num_train_steps < 1:
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
-    if parameters not in ("modulation", "all"):
-        raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation' or 'all'.")
+    if parameters not in RATES:
+        raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
     pipe.unload_style()
     if parameters == "modulation" and not pipe.fusion.out.weight.any():
-        raise StyleMambaError("The fusion is untrained, so its modulation alone changes nothing; train it in whole with parameters='all'.")
+        raise StyleMambaError(
+            "The fusion is untrained, so its modulation alone changes nothing; train more with parameters='low-rank' or parameters='all'."
+        )
     weights = weights or LossWeights()
     with torch.inference_mode(False), torch.enable_grad(), _trainable(pipe) as (fusion, siglip):
         device = fusion.device
@@ -100,16 +121,15 @@ def train_on_style(
             photos = _crops(load_images(images), size, batch_size, seed).to(device)
             latents = torch.cat([pipe.encode_images(p[None]) for p in photos]).float()
             photo_features = encoder.encode_image(photos)
+            condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
+            draw = lambda z: pipe.decode_latents(fusion(z.to(fusion.dtype), condition.to(fusion.dtype))).clamp(0, 1)  # noqa: E731
+            untrained = torch.cat([draw(z[None]) for z in latents])
         direction = F.normalize(target - source, dim=-1)
-        condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
 
-        named = {n: p for n, p in fusion.named_parameters() if parameters == "all" or _is_style_parameter(n)}
-        fusion.requires_grad_(False)
-        for parameter in named.values():
-            parameter.requires_grad_(True)
-        base = {name: parameter.detach().clone() for name, parameter in named.items()}
-        rate = learning_rate if parameters == "modulation" else learning_rate / 20
-        optimizer = torch.optim.AdamW(named.values(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+        base = {name: parameter.detach().clone() for name, parameter in fusion.named_parameters()}
+        trained = _choose_parameters(fusion, parameters, seed)
+        rate = learning_rate * RATES[parameters]
+        optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
         losses = torch.nn.ModuleDict(
             {
                 "global_direction": GlobalDirectionalLoss(),
@@ -117,17 +137,30 @@ def train_on_style(
                 "second_order": SecondOrderDirectionalLoss(),
                 "content": ContentLoss(),
                 "total_variation": TotalVariationLoss(),
+                "token_grid": TokenGridLoss(pipe.vae_scale_factor * fusion.config.patch_size),
             }
         ).to(device)
-        recipe = {"prompt": prompt, "source_prompt": source_prompt, "seed": seed, "parameters": parameters, "size": size, "weights": asdict(weights)}
-        recipe["target"] = [round(v, 5) for v in target[:8].tolist()]
-        recipe["base"] = base_hash(dict(pipe.fusion.named_parameters()))
+        recipe = {
+            "prompt": prompt,
+            "source_prompt": source_prompt,
+            "seed": seed,
+            "parameters": parameters,
+            "size": size,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "weights": asdict(weights),
+            "target": [round(v, 5) for v in target[:8].tolist()],
+            "photos": hashlib.sha256(photos.cpu().numpy().tobytes()).hexdigest()[:16],
+            "base": base_hash(dict(pipe.fusion.named_parameters())),
+        }
         modules = {"fusion": fusion, "losses": losses}
         start, history = 0, []
         if checkpoint_path is not None and Path(checkpoint_path).exists():
             start, saved = checkpoint.load(checkpoint_path, modules, optimizer)
             if saved.get("recipe") != recipe:
-                raise StyleMambaError(f"{checkpoint_path} is the state of another training (prompt, model or settings differ); name another file.")
+                raise StyleMambaError(
+                    f"{checkpoint_path} is the state of another training (prompt, photos, model or settings differ); name another file."
+                )
             history = saved["history"]
 
         def save_state(step):
@@ -136,49 +169,86 @@ def train_on_style(
 
         step = start
         try:
-            while step < num_train_steps:
+            while step < num_train_steps and not (early_stop and has_settled([row["score"] for row in history])):
                 for group in optimizer.param_groups:
                     group["lr"] = rate * min(1, (step + 1) / 5) * (0.55 + 0.45 * float(np.cos(np.pi * step / num_train_steps)))
                 rng = np.random.default_rng((seed, step))
                 # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
                 pick = torch.from_numpy(np.append(0, 1 + rng.permutation(len(photos) - 1))[:batch_size]).to(device)
                 masks = torch.Generator().manual_seed(int(rng.integers(2**31)))
-                styled = fusion(latents[pick].to(fusion.dtype), condition.to(fusion.dtype)).float()
-                pictures = pipe.decode_latents(styled).clamp(0, 1)
-                features = encoder.encode_image(pictures)
+                # On a GPU the networks run in bfloat16, which needs no loss scaling as fp16 does; losses and parameters stay in fp32.
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    styled = fusion(latents[pick].to(fusion.dtype), condition.to(fusion.dtype)).float()
+                    pictures = pipe.decode_latents(styled).clamp(0, 1)
+                    features = encoder.encode_image(pictures)
+                    masked = losses["masked_direction"](pictures, photos[pick], direction, generator=masks)
                 values = {
                     "global_direction": losses["global_direction"](features, photo_features[pick], direction),
-                    "masked_direction": losses["masked_direction"](pictures, photos[pick], direction, generator=masks),
+                    "masked_direction": masked,
                     "content": losses["content"](styled, latents[pick]),
                     "total_variation": losses["total_variation"](pictures),
+                    "token_grid": losses["token_grid"](pictures, untrained[pick]),
                 }
                 anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
                 values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
                 total = sum(getattr(weights, name) * value for name, value in values.items())
                 optimizer.zero_grad(set_to_none=True)
                 total.backward()
-                torch.nn.utils.clip_grad_norm_(named.values(), 1.0)
+                torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 step += 1
-                numbers = {name: value.item() for name, value in values.items()}
-                history.append({"step": step, "score": (features.detach() @ target).mean().item(), "total": total.item(), **numbers})
+                numbers = {"total": total.item(), **{name: value.item() for name, value in values.items()}}
+                history.append({"step": step, "score": (features[0].detach() @ target).item(), **numbers})
                 if step % SAVE_EVERY == 0:
                     save_state(step)
                 if callback is not None:
-                    preview = lambda: _preview(pipe, fusion, latents[:1], condition)
-                    callback(step, {"step": step, "num_train_steps": num_train_steps, "losses": {"total": total.item(), **numbers}, "preview": preview})
+                    facts = {"step": step, "num_train_steps": num_train_steps, "score": history[-1]["score"], "losses": numbers}
+                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, latents[:1], condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
-            deltas = {name: (parameter.detach() - base[name]).float() for name, parameter in named.items()}
-            info = {"prompt": prompt, "source_prompt": source_prompt, "base": recipe["base"], "steps": step, "seed": seed, "parameters": parameters}
-            info["score"] = history[-1]["score"] if history else None
+            moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
+            deltas = {name: delta for name, delta in moved.items() if parameters == "all" or delta.any()}
+            info = {
+                "name": name or prompt,
+                "prompt": prompt,
+                "source_prompt": source_prompt,
+                "base": recipe["base"],
+                "steps": step,
+                "seed": seed,
+                "parameters": parameters,
+                "score": history[-1]["score"] if history else None,
+                "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")} if history else {},
+            }
+            with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
+                info["preview"] = encode_preview(_preview(pipe, fusion, latents[:1], condition))
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
             save_state(step)
     return history
 
 
-def _is_style_parameter(name: str) -> bool:
-    return name.endswith("modulation.bias") or name == "condition.0.bias"
+def has_settled(scores: list[float]) -> bool:
+    """Whether the style scores of all steps so far have stopped to rise."""
+    if len(scores) < 3 * SETTLED_STEPS:
+        return False
+    before, now = scores[-2 * SETTLED_STEPS : -SETTLED_STEPS], scores[-SETTLED_STEPS:]
+    return sum(now) - sum(before) < SETTLED_RISE * SETTLED_STEPS
+
+
+def _choose_parameters(fusion, parameters: str, seed: int) -> list[torch.nn.Parameter]:
+    """The parameters to train; all others are frozen."""
+    named = dict(fusion.named_parameters())
+    fusion.requires_grad_(False)
+    if parameters == "modulation":
+        trained = [p for name, p in named.items() if name.endswith("modulation.bias") or name == "condition.0.bias"]
+    elif parameters == "low-rank":
+        # Small parameters are found first: what add_factors makes is small, too.
+        trained = [p for p in named.values() if p.numel() <= SMALL]
+        trained += add_factors(fusion, seed)
+    else:
+        trained = list(named.values())
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    return trained
 
 
 @contextlib.contextmanager
@@ -212,7 +282,9 @@ def _crops(photos: list[Image.Image], size: int, at_least: int, seed: int) -> to
         middle = index < len(photos)
         scale = size / min(photo.size) * (1.0 if middle else rng.uniform(1.0, 1.6))
         width, height = (max(size, round(n * scale)) for n in photo.size)
-        left, top = ((width - size) // 2, (height - size) // 2) if middle else (rng.integers(width - size + 1), rng.integers(height - size + 1))
+        left, top = (width - size) // 2, (height - size) // 2
+        if not middle:
+            left, top = rng.integers(width - size + 1), rng.integers(height - size + 1)
         pixels = torch.from_numpy(np.array(photo.resize((width, height), Image.Resampling.LANCZOS)))
         crops.append(pixels[top : top + size, left : left + size].permute(2, 0, 1).float() / 255)
     return torch.stack(crops)

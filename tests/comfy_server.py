@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -18,7 +19,7 @@ from PIL import Image
 from synthetic import synthetic_photo
 
 PACK = Path(__file__).parents[1]
-PACK_FOLDER = "ComfyUI-StyleMamba"  # ComfyUI 0.3.64 loads a pack from a folder with a space too, but serves no help pages from there
+PACK_FOLDER = "ComfyUI-StyleMamba"
 START_TIMEOUT = 300  # seconds
 RUN_TIMEOUT = 300
 
@@ -34,13 +35,18 @@ class ComfyServer:
         checkout: the folder of ComfyUI's main.py.
         base: an empty folder for models, input and output.
         python: an interpreter with ComfyUI's requirements.
+        pack_folder: the name of this pack's folder in custom_nodes.
+        options: more of ComfyUI's options.
     """
 
-    def __init__(self, checkout: Path, base: Path, python: str = sys.executable):
-        self.checkout, self.base, self.python = Path(checkout), Path(base), python
+    def __init__(
+        self, checkout: Path, base: Path, python: str = sys.executable, pack_folder: str = PACK_FOLDER, options: tuple[str, ...] = ()
+    ):
+        self.checkout, self.base, self.python, self.options = Path(checkout), Path(base), python, options
+        self.requests: list[bytes] = []  # what ComfyUI, and so the pack, wanted from other machines
         for folder in ("custom_nodes", "models/stylemamba", "input", "output", "temp", "user"):
             (self.base / folder).mkdir(parents=True)
-        (self.base / "custom_nodes" / PACK_FOLDER).symlink_to(PACK, target_is_directory=True)
+        (self.base / "custom_nodes" / pack_folder).symlink_to(PACK, target_is_directory=True)
         # A pack that claims common names for itself, as some do.
         greedy = self.base / "custom_nodes" / "another-pack"
         greedy.mkdir()
@@ -54,6 +60,9 @@ class ComfyServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.trap = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._note_requests, daemon=True).start()
+        proxy = f"http://127.0.0.1:{self.trap.getsockname()[1]}"
         self.log_file = open(self.base / "log.txt", "w+")
         port = self.address.rpartition(":")[2]
         options = [
@@ -66,13 +75,18 @@ class ComfyServer:
             str(self.base),
             "--database-url",
             "sqlite:///:memory:",
+            *self.options,
         ]
         self.process = subprocess.Popen(
             [self.python, "main.py", *options],
             cwd=self.checkout,
             stdout=self.log_file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+            env={
+                **{name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"},
+                **{name: proxy for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")},
+                "NO_PROXY": "127.0.0.1",
+            },
         )
         deadline = time.monotonic() + START_TIMEOUT
         while True:
@@ -91,6 +105,17 @@ class ComfyServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
         self.log_file.close()
+        self.trap.close()
+
+    def _note_requests(self) -> None:
+        """Refuses every request that goes through the proxy, and remembers it."""
+        with contextlib.suppress(OSError):  # the trap was closed
+            while True:
+                connection, _ = self.trap.accept()
+                with connection:
+                    connection.settimeout(5)
+                    with contextlib.suppress(OSError):
+                        self.requests.append(connection.recv(4096))
 
     def log(self) -> str:
         return (self.base / "log.txt").read_text()
@@ -108,9 +133,23 @@ class ComfyServer:
         except urllib.error.HTTPError as error:
             raise ExecutionFailed(error.read().decode()) from None
 
-    def queue(self, graph: dict) -> str:
+    def queue(self, graph: dict, client: str | None = None) -> str:
         """Queues a graph in API format; the prompt's id."""
-        return self.post("/prompt", {"prompt": graph, "client_id": uuid.uuid4().hex})["prompt_id"]
+        return self.post("/prompt", {"prompt": graph, "client_id": client or uuid.uuid4().hex})["prompt_id"]
+
+    @contextlib.contextmanager
+    def listening(self):
+        """As the browser does; gives a client's id, and a function that waits for the next message: a dict, or a preview's bytes."""
+        import websocket  # comes with selenium
+
+        client = uuid.uuid4().hex
+        with contextlib.closing(websocket.create_connection(f"ws://{self.address}/ws?clientId={client}", timeout=RUN_TIMEOUT)) as wire:
+
+            def receive() -> dict | bytes:
+                message = wire.recv()
+                return json.loads(message) if isinstance(message, str) else message
+
+            yield client, receive
 
     def wait(self, prompt_id: str) -> dict:
         """The finished prompt's history entry.

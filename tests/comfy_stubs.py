@@ -96,7 +96,10 @@ def _check_cancel():
 
 
 def install(monkeypatch, models_dir: Path) -> types.ModuleType:
-    """Puts the stand-ins in place for one test and imports the pack as ComfyUI does; returns its module."""
+    """Puts the stand-ins in place for one test and imports the pack as ComfyUI does; returns its module.
+
+    ComfyUI's input folder is ``input`` beside ``models_dir``.
+    """
     ProgressBar.updates, ProgressBar.cancel_at = [], None
     folders: dict[str, list[str]] = {}
 
@@ -122,11 +125,17 @@ def install(monkeypatch, models_dir: Path) -> types.ModuleType:
             get_torch_device=lambda: cpu,
             unet_offload_device=lambda: cpu,
             intermediate_device=lambda: cpu,
-            load_models_gpu=lambda models, memory_required=0: None,
+            load_models_gpu=lambda models, memory_required=0, force_full_load=False: None,
+            soft_empty_cache=lambda: None,
             throw_exception_if_processing_interrupted=_check_cancel,
             InterruptProcessingException=InterruptProcessingException,
         ),
-        "folder_paths": dict(models_dir=str(models_dir), add_model_folder_path=add_model_folder_path, get_folder_paths=folders.__getitem__),
+        "folder_paths": dict(
+            models_dir=str(models_dir),
+            add_model_folder_path=add_model_folder_path,
+            get_folder_paths=folders.__getitem__,
+            get_input_directory=lambda: str(models_dir.parent / "input"),
+        ),
     }
     for name, content in modules.items():
         module = types.ModuleType(name)
@@ -151,8 +160,8 @@ def node_classes(pack: types.ModuleType) -> dict[str, type]:
     return {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}
 
 
-def run_graph(nodes: dict[str, type], graph: dict, photos: dict[str, Image.Image]) -> dict[str, torch.Tensor]:
-    """Runs a graph in API format as ComfyUI would; the IMAGE that reaches each SaveImage, by the node's id.
+def run_graph(nodes: dict[str, type], graph: dict, photos: dict[str, Image.Image]) -> dict[str, list[torch.Tensor]]:
+    """Runs a graph in API format as ComfyUI would; the IMAGEs that reach each SaveImage, by the node's id.
 
     Args:
         photos: what LoadImage finds, by file name; an alpha channel becomes its mask.
@@ -163,17 +172,21 @@ def run_graph(nodes: dict[str, type], graph: dict, photos: dict[str, Image.Image
         has_alpha = photos[image].mode == "RGBA"
         return pixels[..., :3], 1 - pixels[..., 3] if has_alpha else torch.zeros(1, 64, 64)
 
-    core = {
-        "LoadImage": load_image,
-        "SaveImage": lambda images, **_: [images],
-        "ImageBatch": lambda image1, image2: [torch.cat([image1, image2])],
-    }
+    core = {"LoadImage": load_image, "SaveImage": lambda images, **_: [images]}
 
     @functools.cache
-    def outputs(node_id):
+    def outputs(node_id) -> list[list]:
+        """A list of values for each output: several where a node before it gave a list, for each item of which the node is run."""
         node = graph[node_id]
-        inputs = {name: outputs(value[0])[value[1]] if isinstance(value, list) else value for name, value in node["inputs"].items()}
-        return (core.get(node["class_type"]) or nodes[node["class_type"]].execute)(**inputs)
+        given = {name: outputs(value[0])[value[1]] if isinstance(value, list) else [value] for name, value in node["inputs"].items()}
+        execute = core.get(node["class_type"]) or nodes[node["class_type"]].execute
+        runs = []
+        for index in range(max(map(len, given.values()))):
+            result = execute(**{name: values[min(index, len(values) - 1)] for name, values in given.items()})
+            runs.append(result.args if isinstance(result, NodeOutput) else result)
+        schema = node["class_type"] in nodes and nodes[node["class_type"]].define_schema()
+        is_list = [output.options.get("is_output_list") for output in schema.outputs] if schema else [False] * len(runs[0])
+        return [sum(values, []) if whole else list(values) for values, whole in zip(zip(*runs), is_list)]
 
     with torch.inference_mode():
         for node_id, node in graph.items():

@@ -10,6 +10,7 @@ from stylemamba.losses import (
     GlobalDirectionalLoss,
     MaskedDirectionalLoss,
     SecondOrderDirectionalLoss,
+    TokenGridLoss,
     TotalVariationLoss,
     random_masks,
 )
@@ -288,3 +289,22 @@ class TestTotalVariationLoss:
     def test_exception(self):
         with pytest.raises(StyleMambaError, match="batch, channels"):
             TotalVariationLoss()(randn(3, 4, 5))
+
+
+class TestTokenGridLoss:
+    def test_only_what_is_new_and_repeats_counts(self):
+        before, loss = randn(2, 3, 32, 40), TokenGridLoss(8)
+        tile = torch.zeros(8, 8)
+        tile[0] = 0.8  # a line in every token
+        assert loss(before, before) == 0
+        assert loss(before + 0.3, before) < 1e-6  # another colour is no grid
+        assert loss(before + tile.repeat(4, 5), before).item() == pytest.approx((0.7 + 7 * 0.1) / 8, abs=1e-5)
+        once = torch.zeros(32, 40)
+        once[:8, :8] = tile
+        assert loss(before + once, before).item() == pytest.approx((0.7 + 7 * 0.1) / 8 / 20, abs=1e-5)
+
+    def test_a_token_that_is_cut_off_is_left_out(self):
+        before = randn(1, 3, 19, 17)
+        changed = before.clone()
+        changed[:, :, 16:] += 1
+        assert TokenGridLoss(8)(changed, before) == 0

@@ -1,12 +1,18 @@
 """Training on a style: it learns, stops, continues, and travels as a file."""
 
+import base64
+import io
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaPipeline
+from stylemamba.training import has_settled
 
 
 @pytest.fixture
@@ -70,10 +76,38 @@ def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, pho
 
 def test_callback_gets_losses_and_a_preview(tiny_pipeline, photos):
     seen = []
-    tiny_pipeline.train_on_style("ink", photos, callback=lambda step, info: seen.append((step, info["losses"], info["preview"]())), **{**FAST, "num_train_steps": 2})
+    look = lambda step, info: seen.append((step, info["losses"], info["preview"]()))  # noqa: E731
+    tiny_pipeline.train_on_style("ink", photos, callback=look, **{**FAST, "num_train_steps": 2})
     assert [s for s, _, _ in seen] == [1, 2]
     assert {"total", "global_direction", "masked_direction", "second_order", "content", "total_variation"} <= set(seen[0][1])
     assert all(preview.size == (32, 32) for _, _, preview in seen)
+
+
+def test_the_style_file_tells_what_it_is(tiny_pipeline, photos, tmp_path):
+    shown = []
+    look = lambda step, info: shown.append(info["preview"]())  # noqa: E731
+    history = tiny_pipeline.train_on_style("fire", photos, name="my fire", callback=look, **FAST)
+    tiny_pipeline.save_style(tmp_path / "fire.safetensors")
+    with safe_open(tmp_path / "fire.safetensors", "pt") as file:  # readable without the package
+        info = json.loads(file.metadata()["info"])
+    assert (info["name"], info["prompt"], info["steps"], len(info["base"])) == ("my fire", "fire", 6, 16)
+    assert info["score"] == history[-1]["score"] and info["losses"]["content"] == history[-1]["content"]
+    jpeg = base64.b64decode(info["preview"].removeprefix("data:image/jpeg;base64,"))
+    with Image.open(io.BytesIO(jpeg)) as preview:
+        difference = np.abs(np.asarray(preview, float) - np.asarray(shown[-1], float)).mean()
+        assert preview.size == (32, 32) and difference < 20  # the photos are noise, which JPEG blurs
+
+
+def test_training_ends_when_the_score_has_settled(tiny_pipeline, photos, tmp_path):
+    rising = [0.01 * step for step in range(60)]
+    assert not has_settled([]) and not has_settled([0.5] * 29) and has_settled([0.5] * 30)
+    assert not has_settled(rising) and has_settled(rising + [rising[-1]] * 20) and has_settled(rising[::-1])
+    state = tmp_path / "state.safetensors"
+    options = {**FAST, "num_train_steps": 80, "learning_rate": 1e-6, "checkpoint_path": state}
+    history = tiny_pipeline.train_on_style("fire", photos, **options)
+    assert len(history) == tiny_pipeline.style["steps"] == 30
+    assert tiny_pipeline.train_on_style("fire", photos, **options) == history  # going on finds it settled, too
+    assert len(tiny_pipeline.train_on_style("fire", photos, early_stop=False, **{**options, "num_train_steps": 32})) == 32
 
 
 def test_training_works_under_inference_mode(tiny_model_dir, photos):
@@ -96,6 +130,51 @@ def test_an_untrained_fusion_trains_in_whole(tiny_pipeline, photos):
     pipe.train_on_style("fire", photos, parameters="all", **FAST)
     latents = torch.randn(1, 4, 8, 8)
     assert not torch.equal(pipe.fuse(latents, pipe.encode_prompt("fire")), latents)
+
+
+@pytest.mark.slow
+def test_the_picture_stays_a_picture_after_too_many_steps():
+    """The bundled model, long after the score has settled: the photo is still in the picture, and no grid of tokens lies over it."""
+    pipe = StyleMambaPipeline.from_pretrained()
+    pipe.set_progress_bar_config(disable=True)
+    photo = synthetic_photo(96, 96)
+    before = np.asarray(pipe(photo, "a cubist painting").images[0], float) / 255
+    pipe.train_on_style("a cubist painting", [photo], num_train_steps=200, size=96, early_stop=False)
+    after = np.asarray(pipe(photo).images[0], float) / 255
+    original = np.asarray(photo, float) / 255
+    grey = [picture.mean(-1).ravel() for picture in (original, before, after)]
+    assert np.corrcoef(grey[0], grey[2])[0, 1] > 0.7 * np.corrcoef(grey[0], grey[1])[0, 1]
+    token = pipe.vae_scale_factor * pipe.fusion.config.patch_size
+    tile = (after - before).reshape(96 // token, token, 96 // token, token, 3).mean((0, 2))
+    assert (tile - tile.mean((0, 1))).std() < 4 / 255
+    assert 0.02 < after.std() and np.mean((after < 0.02) | (after > 0.98)) < 0.3  # neither flat nor clipped
+
+
+def test_low_rank_deltas_travel_in_a_small_file(tiny_pipeline, photos, tmp_path):
+    def fresh():
+        size = {"hidden_size": 256, "depth": 1, "seed": 5}
+        return StyleMambaPipeline.from_components(tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, **size)
+
+    pipe, state = fresh(), tmp_path / "state.safetensors"
+    options = {**FAST, "parameters": "low-rank", "checkpoint_path": state}
+    pipe.train_on_style("fire", photos, **{**options, "num_train_steps": 6})
+    base, moved = dict(fresh().fusion.named_parameters()), dict(pipe.fusion.named_parameters())
+    assert not torch.equal(moved["blocks.0.mlp.0.weight"], base["blocks.0.mlp.0.weight"])
+    assert torch.linalg.matrix_rank((moved["blocks.0.mlp.0.weight"] - base["blocks.0.mlp.0.weight"]), rtol=1e-4) == 4
+    pipe.save_style(tmp_path / "fire.safetensors")
+    whole = sum(p.numel() * 4 for p in base.values())
+    assert (tmp_path / "fire.safetensors").stat().st_size < whole / 4
+
+    other = fresh()
+    other.load_style(tmp_path / "fire.safetensors")
+    latents = torch.randn(1, 4, 8, 8)
+    with torch.no_grad():
+        styled = pipe.fuse(latents, pipe.encode_prompt("fire"))
+        assert torch.allclose(other.fuse(latents, pipe.encode_prompt("fire")), styled, atol=1e-4)
+        assert not torch.allclose(latents, styled, atol=1e-3)
+    other.unload_style()
+    assert all(torch.equal(p, base[name]) for name, p in other.fusion.named_parameters())
+    assert pipe.train_on_style("fire", photos, **options) == pipe.train_on_style("fire", photos, **options)  # goes on from the factors
 
 
 def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
@@ -125,5 +204,6 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
         tiny_pipeline.save_style(tmp_path / "x.safetensors")
     state = tmp_path / "state.safetensors"
     tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **{**FAST, "num_train_steps": 1})
-    with pytest.raises(StyleMambaError, match="another training"):
-        tiny_pipeline.train_on_style("snow", photos, checkpoint_path=state, **FAST)
+    for prompt, pictures, more in (("snow", photos, {}), ("fire", photos[:1], {}), ("fire", photos, {"learning_rate": 0.5})):
+        with pytest.raises(StyleMambaError, match="another training"):
+            tiny_pipeline.train_on_style(prompt, pictures, checkpoint_path=state, **FAST, **more)

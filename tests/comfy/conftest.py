@@ -17,13 +17,25 @@ def nodes(monkeypatch, tmp_path) -> dict[str, type]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, tiny_model_dir):
-    """A running ComfyUI with the tiny model as ``models/stylemamba/tiny``, and its VAE and SigLIP as ``parts/vae`` and ``parts/siglip``."""
+def start_server(tmp_path_factory, tiny_model_dir):
+    """Starts a ComfyUI with the tiny model as ``models/stylemamba/tiny``, and its VAE and SigLIP as ``parts/vae`` and ``parts/siglip``."""
     checkout = os.environ.get("COMFYUI_PATH")
     if not checkout:
         pytest.skip("needs a real ComfyUI: set COMFYUI_PATH to a checkout (and COMFYUI_PYTHON to the interpreter with its requirements)")
-    with ComfyServer(Path(checkout), tmp_path_factory.mktemp("comfyui"), os.environ.get("COMFYUI_PYTHON", sys.executable)) as server:
+
+    def start(**settings) -> ComfyServer:
+        python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+        server = ComfyServer(Path(checkout), tmp_path_factory.mktemp("comfyui"), python, **settings)
         copy_tiny_model(tiny_model_dir, server.base / "models" / "stylemamba")
+        return server
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(start_server):
+    """One that is running, for all tests that do not change it for each other."""
+    with start_server() as server:
         yield server
 
 
@@ -32,6 +44,13 @@ def models(nodes, tiny_model_dir, tmp_path) -> Path:
     """``models/stylemamba`` of `nodes`, with the same models."""
     copy_tiny_model(tiny_model_dir, tmp_path / "models" / "stylemamba")
     return tmp_path / "models" / "stylemamba"
+
+
+@pytest.fixture
+def input_folder(nodes, tmp_path) -> Path:
+    """ComfyUI's input folder for `nodes`."""
+    (tmp_path / "input").mkdir()
+    return tmp_path / "input"
 
 
 def copy_tiny_model(source: str, models: Path) -> None:

@@ -1,5 +1,6 @@
 """What the nodes do with pictures, masks, batches and styles, under inference mode as ComfyUI runs them."""
 
+import copy
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from comfy_stubs import InterruptProcessingException, ProgressBar
 from PIL import Image
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError
+from stylemamba import StyleMambaError, pipeline, tiling
 
 LEVEL = 1 / 255
 
@@ -167,6 +168,81 @@ def test_vae_from_comfyui_takes_the_place_of_the_own_one(run, model, five_steps,
         run("VAEEncode", model, photo, OtherVAE(model.pipe.vae, 8))
 
 
+def test_vae_of_the_same_shape_with_other_latents_is_refused(run, model):
+    """Such as the VAE of SDXL with a model that was trained for that of SD 1.5."""
+    stranger = copy.deepcopy(model.pipe.vae)
+    stranger.quant_conv.weight.neg_()
+    for name, inputs in (("VAEEncode", image(50, 39)), ("Decode", run("VAEEncode", model, image(50, 39)))):
+        with pytest.raises(StyleMambaError, match="latents are scaled differently"):
+            run(name, model, inputs, OtherVAE(stranger))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 256 and 128 pixels, so that a small photo has many."""
+    monkeypatch.setattr(tiling, "TILE", 256)
+    monkeypatch.setattr(tiling, "MARGIN", 8)
+    monkeypatch.setattr(tiling, "SAMPLES", 16)
+    monkeypatch.setattr(tiling, "SAMPLE", 16)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_large_photo_gives_the_pipelines_picture_in_the_same_tiles(five_steps, fire, tiny_pipeline, small_tiles, monkeypatch, strength):
+    monkeypatch.setattr(pipeline, "TILE", 256)
+    monkeypatch.setattr(pipeline, "LARGEST_WHOLE", 256 * 256)
+    photo = image(290, 270)
+    expected = tiny_pipeline(photo[0].numpy(), "fire", strength=strength, output_type="np").images
+    assert np.abs(five_steps(photo, fire, strength).numpy() - expected).max() < LEVEL
+
+
+@pytest.mark.parametrize("largest", [256 * 256, 128 * 128])
+def test_out_of_memory_falls_back_to_smaller_tiles(run, model, five_steps, fire, small_tiles, monkeypatch, largest):
+    photo = image(290, 270)
+    expected = five_steps(photo, fire)
+
+    def short_of_memory(function, scale, refused):
+        def run(x, *args):
+            if x[0, 0].numel() * scale**2 > largest:
+                refused.append(x.shape)
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return function(x, *args)
+
+        return run
+
+    refused: dict[str, list] = {"encode_images": [], "fuse": [], "decode_latents": []}
+    for name, shapes in refused.items():
+        scale = 1 if name == "encode_images" else model.pipe.size_multiple
+        monkeypatch.setattr(model.pipe, name, short_of_memory(getattr(model.pipe, name), scale, shapes))
+    picture = five_steps(photo, fire)
+    assert all(refused.values()) and -10 * np.log10(np.mean((picture - expected).numpy() ** 2)) > 40
+
+
+def test_too_little_memory_is_said_in_one_sentence(run, model, fire, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(model.pipe, "encode_images", fail)
+    with pytest.raises(StyleMambaError, match="not enough memory, even in small tiles"):
+        run("VAEEncode", model, image(40, 32))
+    with pytest.raises(StyleMambaError, match="1 crops of 32 x 32 pixels needs more memory .* lower batch_size or size"):
+        run("Train", model, image(40, 32), "fire", **TRAINING)
+
+
+def test_cancel_stops_between_tiles(run, model, small_tiles, monkeypatch):
+    monkeypatch.setattr(pipeline, "LARGEST_WHOLE", 100)
+    windows, encode = [], model.pipe.encode_images
+
+    def encode_and_cancel(pixels, *args):
+        windows.append(pixels.shape)
+        ProgressBar.cancel_at = 0
+        return encode(pixels, *args)
+
+    monkeypatch.setattr(model.pipe, "encode_images", encode_and_cancel)
+    with pytest.raises(InterruptProcessingException):
+        run("VAEEncode", model, image(290, 270))
+    assert len(windows) == 1
+
+
 def test_empty_batch_is_refused(run, model):
     with pytest.raises(StyleMambaError, match="no image"):
         run("VAEEncode", model, torch.zeros(0, 8, 8, 3))
@@ -319,6 +395,38 @@ def test_parts_become_a_model_that_learns(nodes, run, models):
     trained = run("Train", model, photo, "fire", **{**TRAINING, "steps": 20}, parameters="all")
     again = run("LoadParts", "parts/vae", "parts/siglip")  # the same fresh weights: the style fits
     assert (run("Stylize", photo, "", 1.0, model=again, style=trained) - photo).abs().mean() > 0.01
+
+
+def test_folder_gives_its_photos_in_their_sizes_one_by_one(nodes, run, input_folder):
+    load_folder = nodes["StyleMambaLoadFolder"]
+    (input_folder / "holiday" / "raw").mkdir(parents=True)
+    (input_folder / ".hidden").mkdir()
+    (input_folder / "holiday" / "raw" / "back").symlink_to(input_folder)
+    transparent = synthetic_photo(9, 7)
+    transparent.putalpha(128)
+    for name, photo in (("2.png", transparent), ("1.png", synthetic_photo(30, 20)), ("raw/3.png", synthetic_photo(5, 5))):
+        photo.save(input_folder / "holiday" / name)
+    assert load_folder.define_schema().inputs[0].options["options"] == ["input", "input/holiday", "input/holiday/raw", "input/holiday/raw/back"]
+    images, names = load_folder.execute("input/holiday", 50).args
+    assert [picture.shape for picture in images] == [(1, 20, 30, 3), (1, 7, 9, 4)] and names == ["1", "2"]
+    assert torch.equal(images[0], image(30, 20))
+    assert load_folder.execute("input/holiday", 1, skip=1)[1] == ["2"]
+    before = load_folder.fingerprint_inputs("input/holiday", 50)
+    assert load_folder.fingerprint_inputs("input/holiday", 50) == before
+    synthetic_photo(8, 8).save(input_folder / "holiday" / "1.png")
+    assert load_folder.fingerprint_inputs("input/holiday", 50) != before
+
+
+def test_folder_mistakes_get_one_sentence(nodes, run, input_folder):
+    load_folder = nodes["StyleMambaLoadFolder"]
+    assert "no folder 'input/away'" in load_folder.validate_inputs("input/away")
+    assert "no folder 'input/../models'" in load_folder.validate_inputs("input/../models")
+    with pytest.raises(StyleMambaError, match="'input' holds no photos after the first 0"):
+        load_folder.execute("input", 50)
+    assert load_folder.fingerprint_inputs("input", 50) == []
+    (input_folder / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(StyleMambaError, match="^broken.png"):
+        load_folder.execute("input", 50)
 
 
 def test_loading_the_pack_imports_nothing_heavy():

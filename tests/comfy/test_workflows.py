@@ -14,12 +14,11 @@ from synthetic import synthetic_photo
 WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
 WORKFLOW_IDS = [path.stem for path in WORKFLOWS]
 SEED_CONTROL = ("fixed", "increment", "decrement", "randomize")
-USERS_FILES = ("style_file", "vae", "siglip")  # choices among files that a user brings or makes
+USERS_FILES = ("style_file", "vae", "siglip")  # choices among files that a user brings or makes, and which the tests do not have
 # What the workflows use of ComfyUI's own nodes: sockets in, widgets, sockets out.
 CORE_NODES = {
     "LoadImage": ([], ["image", "upload"], ["IMAGE", "MASK"]),
     "SaveImage": (["IMAGE"], ["filename_prefix"], []),
-    "ImageBatch": (["IMAGE", "IMAGE"], [], ["IMAGE"]),
     "MarkdownNote": ([], ["text"], []),
 }
 
@@ -41,7 +40,10 @@ def test_links_join_sockets_of_one_type_that_exist(path, schemas):
         assert by_id[source]["outputs"][output]["type"] == by_id[target]["inputs"][slot]["type"] == link_type
         assert link in by_id[source]["outputs"][output]["links"] and by_id[target]["inputs"][slot]["link"] == link
     for node in workflow["nodes"]:
-        inputs = [(socket["name"], socket["type"]) for socket in node["inputs"]]
+        for socket in node["inputs"]:
+            if "widget" in socket:  # a widget that takes its value from a link
+                assert socket["name"] == socket["widget"]["name"] in CORE_NODES[node["type"]][1]
+        inputs = [(socket["name"], socket["type"]) for socket in node["inputs"] if "widget" not in socket]
         outputs = [socket["type"] for socket in node["outputs"]]
         if node["type"] in CORE_NODES:
             assert ([kind for _, kind in inputs], outputs) == CORE_NODES[node["type"]][::2]
@@ -83,22 +85,23 @@ def test_api_graph_is_the_same_graph(path, schemas):
     for node in workflow["nodes"]:
         if node["type"] == "MarkdownNote":
             continue
-        inputs = {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
+        linked = {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket["link"] is not None}
         values = [value for value in node["widgets_values"] if value not in SEED_CONTROL]
         names = CORE_NODES[node["type"]][1] if node["type"] in CORE_NODES else [s.id for s in schemas[node["type"]].inputs if s.is_widget]
-        inputs.update(zip(names, values))
+        inputs = {**dict(zip(names, values)), **linked}
         inputs.pop("upload", None)
         expected[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     assert json.loads((PACK / "tests" / "comfy" / "api" / path.name).read_text(encoding="utf-8")) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_workflow_runs_in_the_stand_ins(nodes, models, name):
+def test_workflow_runs_in_the_stand_ins(nodes, models, input_folder, name):
     """In the real ComfyUI, they run in test_comfyui.py."""
     photos = {"example.png": synthetic_photo(40, 28)}
+    photos["example.png"].save(input_folder / "example.png")
     if name == "apply_a_saved_style":
         run_graph(nodes, load_graph("train_a_style_and_save_it"), photos)
-    (pictures,) = run_graph(nodes, load_graph(name), photos).values()
+    ((pictures,),) = run_graph(nodes, load_graph(name), photos).values()
     photo = torch.from_numpy(np.array(photos["example.png"])) / 255
     assert pictures.shape[1:] == photo.shape and (pictures - photo).abs().mean() > 0.01
 
@@ -158,5 +161,5 @@ def test_every_node_has_a_help_page_with_its_sockets_and_a_picture(schemas, lang
         page = (docs / (f"{node_id}.md" if language == "en" else f"{node_id}/zh.md")).read_text(encoding="utf-8")
         for entry in [*texts[node_id]["inputs"].values(), *texts[node_id]["outputs"].values()]:
             assert f"**{entry['name']}**: {entry['tooltip']}" in page
-        for picture in re.findall(r"!\[.*?\]\((.+?)\)", page):
-            assert (docs / picture).is_file()
+        pictures = re.findall(r"!\[.*?\]\((.+?)\)", page)
+        assert pictures and all((docs / picture).is_file() for picture in pictures)

