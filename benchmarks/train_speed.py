@@ -36,7 +36,7 @@ from stylemamba.datasets import read_pictures
 from stylemamba.evaluation import TaughtJudge
 from stylemamba.image_files import find_images, replacing
 from stylemamba.judge import Judge
-from stylemamba.metrics import efficientnet_content, ssim, to_tensor, vgg19_content
+from stylemamba.metrics import efficientnet_content, load_vgg19, ssim, to_tensor
 from stylemamba.style_file import base_hash
 
 # Sentence -> the judge's name for its style.
@@ -132,7 +132,10 @@ def train_baseline(pipe, photo: Image.Image, sentence: str, seed: int, args, mea
         target, source = encoder.encode_text([sentence, "a photo"])
     pixels, curve = to_tensor([photo]), []
     clock = Clock()
-    network = vgg19_content(args.vgg).maps if args.vgg else relative(SqueezeNetFeatures(args.squeezenet, (9, 12)), pixels, args.content_scale)
+    if args.vgg:
+        network = load_vgg19(args.vgg)
+    else:
+        network = relative(SqueezeNetFeatures(args.squeezenet, (9, 12)), pixels, args.content_scale)
 
     def look(step: int, picture: torch.Tensor) -> None:
         seconds = clock.pause()
