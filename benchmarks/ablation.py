@@ -9,7 +9,7 @@ they learn from many photos and targets is what `fusion_variants.py` compares. J
 resuming are `train_speed.py`'s.
 
 The target of a cell is the final style score of the first variant of its group; "reached" counts the cells that get there, and the
-iterations are medians over all cells, infinite where the target is not reached.
+iterations are medians over all cells, infinite where the target is not reached. "Cosine" is that of the style encoder, which is optimised.
 """
 
 import argparse
@@ -36,6 +36,7 @@ LOSSES = {
     "second order, constant weight": {},
     "no content": {"content": 0.0},
     "no total variation": {"total_variation": 0.0},
+    "no token grid": {"token_grid": 0.0},
 }
 SMALL = {"hidden_size": 128, "depth": 3}
 
@@ -67,18 +68,18 @@ def table(results: dict, variants: list[str]) -> str:
             continue
         shared = sorted(set.intersection(*(set(results["cells"][variant]) for variant in own)))
         lines.append(f"{group}, medians over {len(shared)} cells")
-        head = ("iterations", "reached", "style", "content", "SSIM", "s / step", "parameters")
+        head = ("iterations", "reached", "style", "cosine", "content", "SSIM", "s / step", "parameters")
         lines.append(f"{'':32}" + "".join(f"{name:>12}" for name in head))
         for variant in own:
             cells = [results["cells"][variant][name] for name in shared]
             targets = [results["cells"][own[0]][name]["curve"][-1]["score"] for name in shared]
             looks = [first_reaching(cell["curve"], target) for cell, target in zip(cells, targets)]
             steps = [np.inf if look is None else look["step"] for look in looks]
-            last = {key: np.median([cell["curve"][-1][key] for cell in cells]) for key in ("score", "content", "ssim")}
+            last = {key: np.median([cell["curve"][-1][key] for cell in cells]) for key in ("score", "optimised", "content", "ssim")}
             pace = np.median([cell["seconds"] / cell["steps"] for cell in cells])
             share = np.mean([look is not None for look in looks])
             lines.append(
-                f"{variant:32}{np.median(steps):12.0f}{share:12.0%}{last['score']:12.2f}{last['content']:12.1f}{last['ssim']:12.3f}"
+                f"{variant:32}{np.median(steps):12.0f}{share:12.0%}{last['score']:12.2f}{last['optimised']:12.3f}{last['content']:12.1f}{last['ssim']:12.3f}"
                 f"{pace:12.3f}{cells[0].get('parameters', ''):>12}"
             )
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 STEPS, LEARNING_RATE, HALVED_EVERY = 200, 5e-4, 100
 PATCH, DIRECTION, CONTENT, TOTAL_VARIATION = 9000, 500, 150, 2e-3
 CROPS, CROP_SIDE, DISTORTION, DONE_BELOW = 64, 1 / 4, 0.5, 0.7
+SCALE = 20.0  # mean square of the maps that stand in for VGG19's, see `relative`
 
 
 class Convolutions(nn.Module):
@@ -144,8 +145,8 @@ def clipstyler(
         return net(photo)
 
 
-def relative(network: Callable[[Tensor], list[Tensor]], photo: Tensor) -> Callable[[Tensor], list[Tensor]]:
-    """The network's maps, each divided by its root mean square over the photo."""
+def relative(network: Callable[[Tensor], list[Tensor]], photo: Tensor, scale: float = SCALE) -> Callable[[Tensor], list[Tensor]]:
+    """The network's maps, each scaled to the mean square ``scale`` over the photo."""
     with torch.no_grad():
-        sizes = [math.sqrt(m.square().mean().item()) for m in network(photo)]
+        sizes = [math.sqrt(m.square().mean().item() / scale) for m in network(photo)]
     return lambda images: [m / size for m, size in zip(network(images), sizes)]

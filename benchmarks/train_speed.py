@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clipstyler import STEPS, clipstyler, relative
+from clipstyler import SCALE, STEPS, clipstyler, relative
 from perceptual import SqueezeNetFeatures
 from PIL import Image
 from sheet import contact_sheet, spread, square
@@ -36,7 +36,7 @@ from stylemamba.datasets import read_pictures
 from stylemamba.evaluation import TaughtJudge
 from stylemamba.image_files import find_images, replacing
 from stylemamba.judge import Judge
-from stylemamba.metrics import efficientnet_content, ssim, to_tensor, vgg19_content
+from stylemamba.metrics import efficientnet_content, load_vgg19, ssim, to_tensor
 from stylemamba.style_file import base_hash
 
 # Sentence -> the judge's name for its style.
@@ -132,7 +132,10 @@ def train_baseline(pipe, photo: Image.Image, sentence: str, seed: int, args, mea
         target, source = encoder.encode_text([sentence, "a photo"])
     pixels, curve = to_tensor([photo]), []
     clock = Clock()
-    network = vgg19_content(args.vgg).maps if args.vgg else relative(SqueezeNetFeatures(args.squeezenet, (9, 12)), pixels)
+    if args.vgg:
+        network = load_vgg19(args.vgg)
+    else:
+        network = relative(SqueezeNetFeatures(args.squeezenet, (9, 12)), pixels, args.content_scale)
 
     def look(step: int, picture: torch.Tensor) -> None:
         seconds = clock.pause()
@@ -235,6 +238,7 @@ def main():
     parser.add_argument("--squeezenet", help="SqueezeNet 1.0's weights, safetensors: the baseline's content network")
     parser.add_argument("--vgg", help="VGG19's weights instead")
     parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--content-scale", type=float, default=SCALE, help="size of SqueezeNet's content loss; see clipstyler.relative")
     parser.add_argument("--photos", type=int, default=10)
     parser.add_argument("--sentences", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
@@ -261,6 +265,7 @@ def main():
     if not args.table:
         pipe, photos = load(args)
         settings = {"photos": args.photos, "size": args.size, "threads": args.threads, "model": args.model, "vgg": args.vgg}
+        settings["content scale"] = None if args.vgg else args.content_scale
         settings["encoder"] = base_hash(dict(pipe.style_encoder.named_parameters()))
         if results.setdefault("settings", settings) != settings:
             raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")

@@ -164,8 +164,8 @@ class Vgg19(nn.Module):
         return taps
 
 
-def vgg19_content(weights: str) -> ContentFeatures:
-    """VGG19's content loss at conv4_2 and conv5_2.
+def load_vgg19(weights: str) -> Vgg19:
+    """VGG19, frozen but differentiable with respect to its input.
 
     Args:
         weights: a file of weights with torchvision's or timm's names (.safetensors, or .pth, which is read without running code), or
@@ -183,8 +183,13 @@ def vgg19_content(weights: str) -> ContentFeatures:
         raise StyleMambaError(
             f"{weights} does not hold the weights of VGG19 (without batch norm) under torchvision's names; give another file."
         ) from error
+    return network.requires_grad_(False).eval()
+
+
+def vgg19_content(weights: str) -> ContentFeatures:
+    """VGG19's content loss at conv4_2 and conv5_2; ``weights`` as for `load_vgg19`."""
     return ContentFeatures(
-        network.requires_grad_(False).eval(),
+        load_vgg19(weights),
         {
             "network": f"VGG19 ({weights})",
             "layers": "conv4_2 + conv5_2, before ReLU, at the pictures' own size",
