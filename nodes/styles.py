@@ -104,7 +104,9 @@ class StyleMambaBlendStyles(io.ComfyNode):
             for name, tensor in style.tensors.items():
                 tensors[name] = tensors.get(name, 0) + share * tensor
         tensors[EMBEDDING] = _between(style_a.embedding, style_b.embedding, balance)
-        return io.NodeOutput(Style(tensors, {**style_a.info, "prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}"}))
+        # What one of them was trained with and scored says nothing of the mixture.
+        info = {"prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}", "base": style_a.info["base"]}
+        return io.NodeOutput(Style(tensors, info))
 
 
 def _between(a, b, share: float):

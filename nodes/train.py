@@ -53,7 +53,7 @@ class StyleMambaTrain(io.ComfyNode):
                 advanced(
                     io.Int.Input(
                         "size",
-                        default=192,
+                        default=160,
                         min=64,
                         max=1024,
                         step=32,
@@ -63,13 +63,13 @@ class StyleMambaTrain(io.ComfyNode):
                 ),
                 advanced(
                     io.Int.Input(
-                        "batch_size", default=4, min=1, max=16, optional=True, tooltip="Crops in each step. More is steadier and slower."
+                        "batch_size", default=2, min=1, max=16, optional=True, tooltip="Crops in each step. More is steadier and slower."
                     )
                 ),
                 advanced(
                     io.Float.Input(
                         "learning_rate",
-                        default=0.01,
+                        default=0.005,
                         min=0.0001,
                         max=0.1,
                         step=0.0001,
@@ -82,12 +82,12 @@ class StyleMambaTrain(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "parameters",
-                        options=["modulation", "all"],
+                        options=["modulation", "low-rank", "all"],
                         default="modulation",
                         optional=True,
                         tooltip=(
-                            "'modulation' trains a small part and keeps the rest of what the model knows. 'all' is for a "
-                            "model from Load StyleMamba Parts."
+                            "'modulation' trains a small part and keeps the rest of what the model knows. 'low-rank' may go "
+                            "further from it. 'all' is for a model from Load StyleMamba Parts."
                         ),
                     )
                 ),
@@ -103,9 +103,9 @@ class StyleMambaTrain(io.ComfyNode):
         text,
         steps,
         seed,
-        size=192,
-        batch_size=4,
-        learning_rate=0.01,
+        size=160,
+        batch_size=2,
+        learning_rate=0.005,
         source_text="a photo",
         parameters="modulation",
         style=None,
