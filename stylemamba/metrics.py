@@ -31,7 +31,7 @@ def ssim(pictures: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure
     except ImportError as error:
-        raise StyleMambaError("SSIM needs torchmetrics; install it with `pip install 'stylemamba[evaluate]'`.") from error
+        raise StyleMambaError("SSIM needs torchmetrics; it comes with the extra stylemamba[evaluate].") from error
     if min(pictures.shape[2:]) < 11:
         raise StyleMambaError(
             f"SSIM compares windows of 11 pixels, but the picture is {pictures.shape[3]} x {pictures.shape[2]}; give a larger one."
