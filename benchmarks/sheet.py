@@ -1,6 +1,6 @@
 """A contact sheet: one row a sentence, one column a photo, each photo cropped to a square.
 
-    python benchmarks/sheet.py --photos FOLDER [--count 6] [--model FOLDER] [-o sheet.png] [SENTENCE ...]
+python benchmarks/sheet.py --photos FOLDER [--count 6] [--model FOLDER] [-o sheet.png] [SENTENCE ...]
 """
 
 import argparse
@@ -13,7 +13,8 @@ from stylemamba.image_files import find_images
 
 SENTENCES = (
     "a Monet painting", "a hazy mosaic", "charcoal", "watercolor", "ukiyo-e", "pointillism", "night", "fire",
-    "a Van Gogh painting", "stained glass window", "pop art", "pencil sketch", "a cubist painting", "snow", "comic book", "a Dementor filter",
+    "a Van Gogh painting", "stained glass window", "pop art", "pencil sketch", "a cubist painting", "snow", "comic book",
+    "a Dementor filter",
 )  # fmt: skip
 GAP = 4  # px
 

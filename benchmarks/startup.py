@@ -42,7 +42,9 @@ def main() -> None:
             "import of the libraries": ["-c", LIBRARIES],
             "stylemamba stylize, first picture": ["-m", "stylemamba", "stylize", photo, "-s", "fire", "-o", picture, *model],
         }
-        rounds = [{name: cpu_seconds(*command) for name, command in cases.items()} for _ in range(1 if arguments.quick else arguments.rounds)]
+        rounds = [
+            {name: cpu_seconds(*command) for name, command in cases.items()} for _ in range(1 if arguments.quick else arguments.rounds)
+        ]
     times = {name: min(measured[name] for measured in rounds) for name in cases}
     for name, value in times.items():
         print(f"{name:36} {value:6.2f} s {value / times['import of the libraries']:6.2f} x the libraries", flush=True)

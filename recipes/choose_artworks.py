@@ -1,8 +1,8 @@
 """Stage 3: which artworks the teacher imitates for each art style, and whether a procedural effect does better or helps.
 
 For every style with labelled art, the candidates are its effect alone, the teacher (Magenta's arbitrary stylisation) with an artwork, and
-the teacher on the effect's picture. A probe (`probe.py`) says of a few photos how surely each result shows the style; the best few are kept.
-Which of them makes a photo's target is then decided photo by photo in `make_targets.py`: a movement is more than one painting.
+the teacher on the effect's picture. A probe (`probe.py`) says of a few photos how surely each result shows the style; the best is kept.
+Where more are kept, `make_targets.py` decides photo by photo which of them makes the target.
 """
 
 import argparse

@@ -207,9 +207,25 @@ def gouache(rgb):
     grey = f.tone(f.luma(smooth), 0.5)
     flat = f.palette(
         f.recolour(f.vivid(smooth, 2.2, 0.75), 0.16 + 0.82 * f.posterise(grey, 6, 0.15)),
-        ("#fbf1dc", "#f4cfa6", "#ee9a78", "#d75f55", "#8e3b4e", "#3d2f4c", "#27506b", "#3f8a94",
-         "#8dc3b8", "#7f9a55", "#46683f", "#e8b84c", "#a9744a", "#b9b0b8"),
-        3.0, 1.0, 1.1,
+        (
+            "#fbf1dc",
+            "#f4cfa6",
+            "#ee9a78",
+            "#d75f55",
+            "#8e3b4e",
+            "#3d2f4c",
+            "#27506b",
+            "#3f8a94",
+            "#8dc3b8",
+            "#7f9a55",
+            "#46683f",
+            "#e8b84c",
+            "#a9744a",
+            "#b9b0b8",
+        ),
+        3.0,
+        1.0,
+        1.1,
     )
     hair = f.strokes(f.straight(rgb, 20), 1.2, 7, 592)
     dry = f.step(0.7, 1.8, hair) * f.step(0.06, 0.3, f.edges(f.blur(flat, 1.0), 2.0))
@@ -223,7 +239,9 @@ def fresco(rgb):
     earth = f.palette(
         f.recolour(f.vivid(smooth, 2.6, 0.7), grey),
         ("#f2e4c6", "#dcb988", "#cc8a54", "#ac5236", "#6b3a2c", "#7f8a62", "#587c8c", "#9db4b4", "#3f3b38", "#cda048"),
-        6.0, 1.0, 1.3,
+        6.0,
+        1.0,
+        1.3,
     )
     plaster = f.rgb_of("#eadfc8")
     trowel = 0.045 * f.noise(rgb, 2.2, 606) + f.relief(f.noise(rgb, 3, 607), 0.08)
@@ -251,9 +269,23 @@ def tapestry(rgb):
     grey = f.contrast(f.tone(f.luma(smooth), 0.55), 1.3)
     wool = f.palette(
         np.clip(f.recolour(smooth, grey) + f.detail(rgb, 1.0, 5), 0, 1),
-        ("#f5e8c8", "#d9b878", "#b5803c", "#a03a30", "#5c1f26", "#1c2c52", "#46648a", "#9ab0b0",
-         "#3a5636", "#838f4c", "#241814", "#d39a80"),
-        3.5, 1.0, 1.2,
+        (
+            "#f5e8c8",
+            "#d9b878",
+            "#b5803c",
+            "#a03a30",
+            "#5c1f26",
+            "#1c2c52",
+            "#46648a",
+            "#9ab0b0",
+            "#3a5636",
+            "#838f4c",
+            "#241814",
+            "#d39a80",
+        ),
+        3.5,
+        1.0,
+        1.2,
     )
     thread = f.mix(f.fill(wool, row * (column.max() + 1) + column), wool, 0.45)
     bead = np.sqrt(np.clip(1 - ((across % 8 - 3.5) / 4.3) ** 2, 0, 1)) * np.sqrt(np.clip(1 - ((y % 4 - 1.5) / 2.4) ** 2, 0, 1))
@@ -314,9 +346,27 @@ def toy_bricks(rgb):
     vivid = np.clip(f.recolour(f.vivid(rgb, 2.6, 0.9), grey) + f.detail(rgb, 0.7, 6), 0, 1)
     plastic = f.palette(
         f.blocks(vivid, 8),
-        ("#f4f4f4", "#a3a2a5", "#5f6468", "#1b2a34", "#c4281b", "#e8762a", "#f5cd2f", "#e7cf9c", "#d09168", "#6a3d20",
-         "#287f46", "#a5ca3f", "#0d69ab", "#7bb5e6", "#f3a9c0", "#6e4a9e"),
-        1.5, 1.0, 1.0,
+        (
+            "#f4f4f4",
+            "#a3a2a5",
+            "#5f6468",
+            "#1b2a34",
+            "#c4281b",
+            "#e8762a",
+            "#f5cd2f",
+            "#e7cf9c",
+            "#d09168",
+            "#6a3d20",
+            "#287f46",
+            "#a5ca3f",
+            "#0d69ab",
+            "#7bb5e6",
+            "#f3a9c0",
+            "#6e4a9e",
+        ),
+        1.5,
+        1.0,
+        1.0,
     )
     v, u = lattice(rgb, 8)
     r = np.hypot(u, v)

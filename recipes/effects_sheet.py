@@ -1,6 +1,6 @@
 """Contact sheet of the procedural effects: one row per style, one column per photo.
 
-    python effects_sheet.py PHOTOS OUT.png [--styles charcoal mosaic] [--size 256] [--columns 6]
+python effects_sheet.py PHOTOS OUT.png [--styles charcoal mosaic] [--size 256] [--columns 6]
 """
 
 import argparse

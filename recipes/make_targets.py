@@ -1,7 +1,8 @@
 """Stage 4: what the fusion shall learn to make: each style's pictures of a sample of the photos.
 
 A style's pictures come from a procedural effect (`effects.py` and its neighbours), or, for the styles in the last stage's ``makers.json``,
-from the one of their makers whose picture of that photo shows the style most surely. Besides there are pairs of styles, the second laid over the first.
+from the one of their makers whose picture of that photo shows the style most surely. Besides there are pairs of
+styles, the second laid over the first.
 One file a style; styles whose file exists are skipped, so a killed run resumes.
 """
 

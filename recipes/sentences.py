@@ -56,7 +56,8 @@ def word_sentences(count: int, words: list[str], rng: np.random.Generator) -> li
     """Any words of the language, so that unseen sentences land near their meaning."""
     patterns = (
         "{0}", "{0} {1}", "a {0} painting", "{0} style", "in the style of {0}", "made of {0}", "a {0} {1}", "{0} and {1}",
-        "a photo of a {0}", "like a {0} in the {1}", "{0} {1} {2}", "the {0} of {1}", "a {2} {0} with {1}", "{0} colors", "a drawing of {0}",
+        "a photo of a {0}", "like a {0} in the {1}", "{0} {1} {2}", "the {0} of {1}", "a {2} {0} with {1}", "{0} colors",
+        "a drawing of {0}",
     )  # fmt: skip
     picks = rng.integers(len(words), size=(count, 3))
     return [patterns[i % len(patterns)].format(*(words[p] for p in row)) for i, row in enumerate(picks)]

@@ -12,8 +12,10 @@ from .errors import StyleMambaError
 from .image_files import replacing
 
 
-def save(path: str | os.PathLike, step: int, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer, info: dict | None = None) -> None:
-    """Writes the modules' and the optimizer's state after ``step`` steps, and ``info`` (JSON); the old file stays whole until the new one is."""
+def save(
+    path: str | os.PathLike, step: int, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer, info: dict | None = None
+) -> None:
+    """Writes the modules' and the optimizer's state after ``step`` steps, and ``info`` (JSON); the old file stays until the new one is whole."""
     tensors = {f"{name}/{key}": value.detach().clone() for name, module in modules.items() for key, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer/{index}/{key}": value.clone() for key, value in state.items()})
@@ -22,7 +24,9 @@ def save(path: str | os.PathLike, step: int, modules: dict[str, torch.nn.Module]
         with replacing(os.fspath(path)) as partial:
             save_file(tensors, partial, metadata={"step": json.dumps(step), "info": json.dumps(info or {})})
     except (OSError, SafetensorError) as error:
-        raise StyleMambaError(f"The training state could not be written to {path}: {error}; choose a folder that exists and has room.") from error
+        raise StyleMambaError(
+            f"The training state could not be written to {path}: {error}; choose a folder that exists and has room."
+        ) from error
 
 
 def load(path: str | os.PathLike, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer | None = None) -> tuple[int, dict]:

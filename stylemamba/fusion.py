@@ -32,7 +32,7 @@ class FusionBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Convolutions over latent pixels, modulated by the style, that add what tokens cannot: strokes finer than a token and no seam between two.
+    """Convolutions over latent pixels, modulated by the style: strokes finer than a token, and no seam between two tokens.
 
     The last convolution is zero at initialisation.
     """
@@ -101,7 +101,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         condition = min(style_dim, hidden_size)
         self.condition = nn.Sequential(nn.Linear(style_dim, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU())
         self.blocks = nn.ModuleList(
-            FusionBlock(hidden_size, condition, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm)
+            FusionBlock(
+                hidden_size, condition, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm
+            )
             for _ in range(depth)
         )
         self.out_modulation = nn.Linear(condition, 2 * hidden_size)
@@ -125,12 +127,14 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         """
         if latents.dim() != 4 or latents.shape[1] != self.config.latent_channels:
             raise StyleMambaError(
-                f"The fusion takes latents (B, {self.config.latent_channels}, h, w) but got {tuple(latents.shape)}; use the VAE it was trained with."
+                f"The fusion takes latents (B, {self.config.latent_channels}, h, w) but got {tuple(latents.shape)}; "
+                "use the VAE it was trained with."
             )
         style = style.expand(latents.shape[0], -1)
         if style.shape[1] != self.config.style_dim:
             raise StyleMambaError(
-                f"The fusion takes style embeddings of width {self.config.style_dim} but got {style.shape[1]}; use the SigLIP it was trained with."
+                f"The fusion takes style embeddings of width {self.config.style_dim} but got {style.shape[1]}; "
+                "use the SigLIP it was trained with."
             )
         height, width = latents.shape[2:]
         p = self.config.patch_size

@@ -28,7 +28,9 @@ class Mamba2D(nn.Module):
         ssm: ``ssd`` (Mamba-2's state-space dual) or ``selective`` (Mamba-1's selective scan).
     """
 
-    def __init__(self, hidden_size: int, d_state: int = 16, expand: int = 1, head_dim: int = 32, scan_order: str = "cross", ssm: str = "ssd"):
+    def __init__(
+        self, hidden_size: int, d_state: int = 16, expand: int = 1, head_dim: int = 32, scan_order: str = "cross", ssm: str = "ssd"
+    ):
         super().__init__()
         if ssm not in ("ssd", "selective"):
             raise StyleMambaError(f"The state space form {ssm!r} is not known; use 'ssd' or 'selective'.")

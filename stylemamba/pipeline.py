@@ -53,7 +53,9 @@ class StyleMambaPipeline(DiffusionPipeline):
     ):
         super().__init__()
         self.register_modules(vae=vae, fusion=fusion, style_encoder=style_encoder, tokenizer=tokenizer)
-        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels if isinstance(vae, AutoencoderKL) else vae.config.decoder_block_out_channels) - 1)
+        self.vae_scale_factor = 2 ** (
+            len(vae.config.block_out_channels if isinstance(vae, AutoencoderKL) else vae.config.decoder_block_out_channels) - 1
+        )
         self.image_processor = VaeImageProcessor(do_resize=False, do_normalize=False)
         self._style: dict | None = None
         self._style_tensors: dict[str, torch.Tensor] = {}
@@ -74,7 +76,9 @@ class StyleMambaPipeline(DiffusionPipeline):
             if not Path(path).is_dir():
                 raise StyleMambaError("This installation lacks the bundled model; install StyleMamba again, or name a model folder.")
         if Path(path).is_dir() and not (Path(path) / "model_index.json").is_file():
-            raise StyleMambaError(f"{path} holds no model_index.json, so it is not a saved StyleMambaPipeline; name a folder made by save_pretrained.")
+            raise StyleMambaError(
+                f"{path} holds no model_index.json, so it is not a saved StyleMambaPipeline; name a folder made by save_pretrained."
+            )
         # ComfyUI runs nodes in inference mode; weights made there could never be trained.
         with torch.inference_mode(False):
             # safetensors only: a pickle could run code.
@@ -118,7 +122,9 @@ class StyleMambaPipeline(DiffusionPipeline):
             siglip = AutoModel.from_pretrained(siglip, use_safetensors=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=siglip.config.vision_config.hidden_size, **fusion_config)
+            fusion = StyleMambaFusion(
+                latent_channels=vae.config.latent_channels, style_dim=siglip.config.vision_config.hidden_size, **fusion_config
+            )
         return cls(vae=vae, fusion=fusion, style_encoder=siglip, tokenizer=tokenizer)
 
     # The four steps. `__call__`, the nodes and the trainer are made of them.
@@ -168,7 +174,9 @@ class StyleMambaPipeline(DiffusionPipeline):
     def encode_style_image(self, images: torch.Tensor) -> torch.Tensor:
         """The style embeddings (B, E), unit length, of pictures (B, 3, H, W) in 0..1 that show a style."""
         with torch.inference_mode(False), torch.no_grad():
-            return StyleEncoder(self.style_encoder, self.tokenizer).encode_image(images.to(self.style_encoder.device, torch.float32, copy=True))
+            return StyleEncoder(self.style_encoder, self.tokenizer).encode_image(
+                images.to(self.style_encoder.device, torch.float32, copy=True)
+            )
 
     def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
         """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates."""
@@ -194,15 +202,16 @@ class StyleMambaPipeline(DiffusionPipeline):
             image: a PIL image, path, array (H, W, 3) or tensor (3, H, W), or a list of them (sizes may differ), or an array or tensor with
                 a batch dimension.
             prompt: a sentence for all images or a list with one for each; one image with several prompts gives one picture a prompt. A dict
-                ``{sentence: weight}`` blends its sentences to one style. ``None`` takes the style of ``style_image``, or else the loaded style.
+                ``{sentence: weight}`` blends its sentences to one style. ``None`` takes the style of ``style_image``, or else the
+                loaded style.
             strength: 0 returns the photo, 1 the style as trained; up to 3 exaggerates.
             source_prompt: what the photo is, in words.
             generator: samples the VAE's posterior; ``None`` takes its mode, so that a call is repeatable.
             output_type: ``"pil"``, ``"np"``, ``"pt"`` or ``"latent"``. The pictures have the photos' sizes; arrays and tensors need
                 photos of one size.
             return_dict: a `StyleMambaPipelineOutput`, or a tuple.
-            style_image: a picture whose style is taken, or a list with one for each image; a list of pairs ``(picture, weight)`` is blended to
-                one style.
+            style_image: a picture whose style is taken, or a list with one for each image; a list of pairs ``(picture, weight)`` is
+                blended to one style.
             style_image_weight: with a prompt as well, the share of the picture's style, from 0 (the prompt alone) to 1 (the picture alone).
 
         Raises:
@@ -211,11 +220,15 @@ class StyleMambaPipeline(DiffusionPipeline):
         if output_type not in ("pil", "np", "pt", "latent"):
             raise StyleMambaError(f"output_type {output_type!r} is not known; use 'pil', 'np', 'pt' or 'latent'.")
         if not 0 <= strength <= 3:
-            raise StyleMambaError(f"strength {strength} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated).")
+            raise StyleMambaError(
+                f"strength {strength} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated)."
+            )
         images = load_images(image)
         styles = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
         if len(images) != len(styles) and 1 not in (len(images), len(styles)):
-            raise StyleMambaError(f"{len(images)} images and {len(styles)} prompts cannot be paired; give one of either, or as many of both.")
+            raise StyleMambaError(
+                f"{len(images)} images and {len(styles)} prompts cannot be paired; give one of either, or as many of both."
+            )
         count = max(len(images), len(styles))
         images = images * (count if len(images) == 1 else 1)
         styles = styles.expand(count, -1)
@@ -237,19 +250,27 @@ class StyleMambaPipeline(DiffusionPipeline):
     def _styles_of(self, prompt, source_prompt, style_image, style_image_weight) -> torch.Tensor:
         if prompt is None and style_image is None:
             if self._style is None:
-                raise StyleMambaError("No prompt was given and no style is loaded; pass a prompt such as 'a watercolor painting', or load_style first.")
+                raise StyleMambaError(
+                    "No prompt was given and no style is loaded; pass a prompt such as 'a watercolor painting', or load_style first."
+                )
             return self._style_tensors[EMBEDDING][None].to(self._execution_device)
         if prompt is not None and not prompt:
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
         if not 0 <= style_image_weight <= 1:
-            raise StyleMambaError(f"style_image_weight {style_image_weight} is out of range; use a number from 0 (the prompt) to 1 (the picture).")
+            raise StyleMambaError(
+                f"style_image_weight {style_image_weight} is out of range; use a number from 0 (the prompt) to 1 (the picture)."
+            )
         said = None if prompt is None else self.encode_prompt(list(prompt) if isinstance(prompt, dict) else prompt, source_prompt)
         if isinstance(prompt, dict):
             said = blend_styles(said, list(prompt.values()))[None]
         if style_image is None:
             return said
         weights = None
-        if isinstance(style_image, (list, tuple)) and style_image and all(isinstance(item, tuple) and len(item) == 2 for item in style_image):
+        if (
+            isinstance(style_image, (list, tuple))
+            and style_image
+            and all(isinstance(item, tuple) and len(item) == 2 for item in style_image)
+        ):
             style_image, weights = zip(*style_image)
         shown = torch.cat([self.encode_style_image(_to_tensor(picture)) for picture in load_images(style_image)])
         if weights is not None:
@@ -296,7 +317,9 @@ class StyleMambaPipeline(DiffusionPipeline):
         """What is known of the loaded style (prompt, steps, base, ...), or None."""
         return self._style
 
-    def train_on_style(self, prompt: str, images: list, num_train_steps: int = 100, seed: int = 0, callback: Callable | None = None, **options) -> list[dict]:
+    def train_on_style(
+        self, prompt: str, images: list, num_train_steps: int = 100, seed: int = 0, callback: Callable | None = None, **options
+    ) -> list[dict]:
         """Trains the fusion on a style; see `stylemamba.training.train_on_style`. The trained style is loaded afterwards."""
         from .training import train_on_style
 

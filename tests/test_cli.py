@@ -451,7 +451,11 @@ def _style_tensors(path: str) -> dict[str, list[float]]:
 
 def test_a_picture_gives_the_style_and_words_mix_with_it(run, folder):
     Image.new("RGB", (32, 32), "red").save("red.png")
-    for arguments in (["--style-image", "red.png", "-o", "a.png"], ["-s", "fire", "-o", "b.png"], ["-s", "fire", "--style-image", "red.png", "-o", "c.png"]):
+    for arguments in (
+        ["--style-image", "red.png", "-o", "a.png"],
+        ["-s", "fire", "-o", "b.png"],
+        ["-s", "fire", "--style-image", "red.png", "-o", "c.png"],
+    ):
         code, _, err = run("stylize", "photo.jpg", *arguments)
         assert code == 0, err
     a, b, c = (_pixels(f"{name}.png") for name in "abc")

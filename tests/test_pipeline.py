@@ -64,7 +64,10 @@ def test_generator_makes_posterior_samples_repeatable(tiny_pipeline):
     assert np.array_equal(sample(1), sample(1)) and not np.array_equal(sample(1), sample(2))
 
 
-@pytest.mark.parametrize("arguments, words", [({"prompt": " "}, "empty"), ({"prompt": None}, "No prompt"), ({"strength": -0.1}, "strength"), ({"strength": 7}, "strength")])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [({"prompt": " "}, "empty"), ({"prompt": None}, "No prompt"), ({"strength": -0.1}, "strength"), ({"strength": 7}, "strength")],
+)
 def test_mistakes_are_named(tiny_pipeline, arguments, words):
     with pytest.raises(StyleMambaError, match=words):
         tiny_pipeline(photo(), **{"prompt": "ink", **arguments})
@@ -92,7 +95,9 @@ def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, t
     tiny_pipeline.tokenizer.save_pretrained(tmp_path / "style_encoder")
     for pipe in (
         StyleMambaPipeline.from_components(tmp_path / "vae", tmp_path / "style_encoder", hidden_size=32, depth=1, head_dim=8),
-        StyleMambaPipeline.from_components(tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, hidden_size=32, depth=1, head_dim=8),
+        StyleMambaPipeline.from_components(
+            tiny_pipeline.vae, tiny_pipeline.style_encoder, tiny_pipeline.tokenizer, hidden_size=32, depth=1, head_dim=8
+        ),
     ):
         latents = torch.randn(1, 4, 8, 8)
         assert torch.equal(pipe.fuse(latents, pipe.encode_prompt("ink")), latents)

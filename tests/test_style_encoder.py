@@ -44,7 +44,14 @@ def test_wrong_image_shape_is_named(encoder):
 
 def test_siglip2_naflex_checkpoints_work(tiny_pipeline):
     size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {"vocab_size": len(tiny_pipeline.tokenizer), "max_position_embeddings": 16, "projection_size": 16, "bos_token_id": 1, "eos_token_id": 1, **size}
+    text = {
+        "vocab_size": len(tiny_pipeline.tokenizer),
+        "max_position_embeddings": 16,
+        "projection_size": 16,
+        "bos_token_id": 1,
+        "eos_token_id": 1,
+        **size,
+    }
     model = Siglip2Model(Siglip2Config(text_config=text, vision_config={"num_patches": 16, "patch_size": 8, **size})).eval()
     encoder = StyleEncoder(model, tiny_pipeline.tokenizer)
     images = torch.rand(2, 3, 50, 30, requires_grad=True)
