@@ -1,0 +1,38 @@
+"""The vocabulary that ships with the package, and what the bundled model's text tower makes of it."""
+
+import json
+from importlib.resources import files
+
+import pytest
+
+from stylemamba import StyleMambaPipeline
+
+
+@pytest.fixture(scope="module")
+def styles() -> list[dict]:
+    return json.loads(files("stylemamba").joinpath("styles.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def bundled() -> StyleMambaPipeline:
+    return StyleMambaPipeline.from_pretrained()
+
+
+def test_every_style_has_a_name_of_its_own_in_both_languages_and_other_wordings(styles):
+    assert len(styles) >= 120
+    for language in ("name", "zh"):
+        assert len({style[language] for style in styles}) == len(styles)
+    assert all(len(set(style["wordings"])) >= 3 for style in styles)
+
+
+def test_the_bundled_tokenizer_knows_every_character(styles, bundled):
+    unknown = bundled.tokenizer.unk_token_id
+    texts = [text for style in styles for text in (style["name"], style["zh"], *style["wordings"])]
+    assert not [text for text, ids in zip(texts, bundled.tokenizer(texts)["input_ids"]) if unknown in ids]
+
+
+def test_a_chinese_name_means_what_the_english_one_means(styles, bundled):
+    english, chinese = (bundled.encode_prompt([style[language] for style in styles]) for language in ("name", "zh"))
+    cosines = english @ chinese.T
+    assert cosines.diagonal().mean() > 0.95
+    assert (cosines.argmax(0) == cosines.argmax(0).new_tensor(range(len(styles)))).float().mean() > 0.95
