@@ -29,8 +29,8 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     sheet(pictures, ("the photo", *STYLES), columns=4).save(folder / "styles.jpg", quality=92)
     names = [style["name"] for style in json.loads((ROOT / "stylemamba" / "styles.json").read_text(encoding="utf-8"))]
-    pictures = [pipe(photo, name).images[0].resize((192, 144), Image.Resampling.LANCZOS) for name in names]
-    sheet(pictures, names, columns=10).save(folder / "vocabulary.jpg", quality=85)
+    pictures = [pipe(photo, name).images[0].resize((160, 120), Image.Resampling.LANCZOS) for name in names]
+    sheet(pictures, names, columns=10).save(folder / "vocabulary.jpg", quality=80)
     pipe(synthetic_photo(400, 400), "a Monet painting").images[0].resize((256, 256)).save(folder / "icon.png")
 
 
