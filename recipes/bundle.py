@@ -34,7 +34,8 @@ def main():
     pipe.save_pretrained(args.out)
     for path in args.out.rglob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
-        content.pop("_name_or_path", None)  # where the parts lay while training says nothing to others
+        for key in ("_name_or_path", "local_files_only"):  # where the parts lay while training says nothing to others
+            content.pop(key, None)
         if path.name == "model_index.json":
             content["tokenizer"][1] = "PreTrainedTokenizerFast"  # its name in every version of transformers
             for part in content.values():

@@ -15,7 +15,7 @@ from .image_files import replacing
 def save(
     path: str | os.PathLike, step: int, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer, info: dict | None = None
 ) -> None:
-    """Writes the modules' and the optimizer's state after ``step`` steps, and ``info`` (JSON); the old file stays until the new one is whole."""
+    """Writes the modules' and the optimizer's state after ``step`` steps, and ``info`` (JSON); an old file stays until it is whole."""
     tensors = {f"{name}/{key}": value.detach().clone() for name, module in modules.items() for key, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer/{index}/{key}": value.clone() for key, value in state.items()})
