@@ -111,7 +111,11 @@ class StyleMambaBlendStyles(io.ComfyNode):
 
 def _between(a, b, share: float):
     """From embedding ``a`` (share 0) to ``b`` (share 1), on the unit sphere."""
-    return _unit((1 - share) * _unit(a) + share * _unit(b))
+    import torch
+
+    from stylemamba.pipeline import blend_styles
+
+    return blend_styles(torch.stack([_unit(a), _unit(b)]), [1 - share, share])
 
 
 def _unit(embedding):

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from einops import reduce
 from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures, content_distance, gram_distance
 from PIL import Image
@@ -19,6 +18,7 @@ from sentences import vocabulary, word_it, word_pair, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
+from stylemamba.losses import TokenGridLoss
 
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
@@ -148,7 +148,8 @@ def main():
     )
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizer)
 
-    token = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)  # px
+    # A loss on texture statistics invites a grid on flat areas.
+    grid = TokenGridLoss(fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1))
     encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     fuse = fusion
@@ -178,7 +179,7 @@ def main():
             wanted = features(pictures)
             got = features(made)
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
-        loss = 0.4 * latent + 2.5 * coarse + pixel + 0.3 * perceptual + 0.5 * texture + 5 * grid_distance(made, pictures, token)
+        loss = 0.4 * latent + 2.5 * coarse + pixel + 0.3 * perceptual + 0.5 * texture + 5 * grid(made, pictures)
         named = torch.zeros((), device=device)
         known = [row for row, label in enumerate(labels) if label in probe.classes]
         if large and known:
@@ -207,12 +208,6 @@ def main():
             ema.save_pretrained(out / "fusion")
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
             sheet(pairs, ema, encode_images, decode, out / "sheet.png", device)
-
-
-def grid_distance(made: torch.Tensor, wanted: torch.Tensor, period: int) -> torch.Tensor:
-    """How much of the difference repeats from token to token: the grid that a loss on texture statistics invites on flat areas."""
-    tile = reduce(made - wanted, "b c (h p) (w q) -> b c p q", "mean", p=period, q=period)
-    return (tile - tile.mean((2, 3), keepdim=True)).abs().mean()
 
 
 @torch.no_grad()
