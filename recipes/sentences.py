@@ -1,7 +1,9 @@
 """Sentences for training the text tower and the fusion: the vocabulary in many wordings, and the language around it."""
 
 import json
+import re
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -24,8 +26,17 @@ ADJECTIVES = (
 
 
 def vocabulary() -> list[dict]:
-    """The styles that ship with the package: name, zh, group, wordings."""
-    return json.loads(files("stylemamba").joinpath("styles.json").read_text(encoding="utf-8"))
+    """The styles that ship with the package: name, zh, group, wordings; here with the paraphrases that only training sees.
+
+    ``zh_wordings`` are Chinese, ``wordings`` English.
+    """
+    styles = json.loads(files("stylemamba").joinpath("styles.json").read_text(encoding="utf-8"))
+    more = json.loads(Path(__file__).with_name("paraphrases.json").read_text(encoding="utf-8"))
+    for style in styles:
+        texts = {chinese: [t for t in more[style["name"]] if bool(re.search("[\u4e00-\u9fff]", t)) == chinese] for chinese in (False, True)}
+        style["wordings"] += texts[False]
+        style["zh_wordings"] = [style["zh"], *texts[True]]
+    return styles
 
 
 def word_it(wording: str, rng: np.random.Generator) -> str:
@@ -40,15 +51,19 @@ def word_pair(one: str, two: str, rng: np.random.Generator) -> str:
     return patterns[rng.integers(len(patterns))].format(one, two)
 
 
-def style_sentences(count: int, rng: np.random.Generator) -> list[str]:
-    """Styles in free wording; every fourth sentence combines two."""
+def style_sentences(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """(free wording, the same by the styles' names); every fifth sentence combines two styles, every fifth is no template's."""
     styles, out = vocabulary(), []
     for index in range(count):
-        words = []
-        for _ in range(2 if index % 4 == 0 else 1):
-            style = styles[rng.integers(len(styles))]
-            words.append(([style["name"]] * 2 + style["wordings"])[rng.integers(2 + len(style["wordings"]))])
-        out.append(word_it(" and ".join(words) if rng.random() < 0.5 else ", ".join(words), rng))
+        chosen = [styles[i] for i in rng.choice(len(styles), 2 if index % 5 == 0 else 1, replace=False)]
+        words = [([style["name"]] * 3 + style["wordings"])[rng.integers(3 + len(style["wordings"]))] for style in chosen]
+        names = [style["name"] for style in chosen]
+        if index % 5 != 1:
+            between = " and " if rng.random() < 0.5 else ", "
+            seed = rng.integers(2**31)
+            out.append(tuple(word_it(between.join(texts), np.random.default_rng(seed)) for texts in (words, names)))
+        else:
+            out.append((words[0], names[0]))
     return out
 
 
@@ -68,6 +83,9 @@ def chinese_pairs(count: int, rng: np.random.Generator) -> list[tuple[str, str]]
     styles, out = vocabulary(), []
     for _ in range(count):
         one, two = (styles[i] for i in rng.choice(len(styles), 2, replace=False))
-        zh, en = (one["zh"], one["name"]) if rng.random() < 0.7 else (one["zh"] + "和" + two["zh"], one["name"] + " and " + two["name"])
+        if rng.random() < 0.8:
+            zh, en = one["zh_wordings"][rng.integers(len(one["zh_wordings"])) if rng.random() < 0.6 else 0], one["name"]
+        else:
+            zh, en = one["zh"] + "和" + two["zh"], one["name"] + " and " + two["name"]
         out.append((ZH_TEMPLATES[rng.integers(len(ZH_TEMPLATES))].format(zh), en))
     return out

@@ -21,6 +21,7 @@ from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
 from stylemamba.losses import TokenGridLoss
 
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
+MUON_RATE = 2.0
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -38,14 +39,16 @@ class Pairs:
                 self.index.append(file["index"])
                 self.pictures.append(file["pictures"])
             rng = np.random.default_rng((seed, len(self.styles)))
-            own = [style["name"], style["zh"], *style["wordings"]]
-            texts = own + [word_it(own[0] if i % 3 == 0 else own[2 + rng.integers(len(own) - 2)], rng) for i in range(wordings)]
+            plain = [style["name"], style["zh"], *style["wordings"]]
+            texts = plain + style["zh_wordings"]
+            texts += [word_it(plain[0] if i % 3 == 0 else plain[2 + rng.integers(len(plain) - 2)], rng) for i in range(wordings)]
             self.embeddings.append(encode(encoder, texts))
             self.styles.append(style["name"])
             self.labels.append(makers.get(style["name"], {}).get("label"))
-        self.free = {name for name in self.styles if name in makers}  # their textures know no tile
+        # A teacher's strokes know no tile, unless an effect lies under them.
+        self.free = {name for name in self.styles if name in makers and not any(m["effect"] for m in makers[name]["makers"])}
         # A teacher's strokes are harder to learn than an effect.
-        self.share = np.array([2.0 if name in self.free else 1.0 for name in self.styles])
+        self.share = np.array([2.0 if name in makers else 1.0 for name in self.styles])
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
         self.pairs = None
@@ -74,7 +77,7 @@ class Pairs:
             else:
                 row = rng.integers(len(self.index[style]))
                 index, picture, label = self.index[style][row], self.pictures[style][row], self.labels[style]
-                # A teacher's strokes know no tile: any offset, or a pattern in the tokens' grid would cost nothing.
+                # Any offset where no tile is, or a pattern in the tokens' grid would cost nothing.
                 tile = 1 if self.styles[style] in self.free else TILE
                 if kind > 1 - 1 / 40:
                     picture, pool, label = self.photos[index], self.plain, None
@@ -138,15 +141,24 @@ def main():
     if args.init:
         # What the earlier fusion lacks keeps its initialisation, with which it changes nothing.
         fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
+    else:
+        with torch.no_grad():
+            fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
     ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
     ema.load_state_dict(fusion.state_dict())
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
-    decay = [p for n, p in fusion.named_parameters() if p.dim() >= 2 and "phase" not in n]
-    rest = [p for n, p in fusion.named_parameters() if not (p.dim() >= 2 and "phase" not in n)]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.01}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98)
-    )
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizer)
+    # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
+    # are seen rarely, hence their rates; the keys are right from the start.
+    rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 5.0}
+    matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and p.dim() == 2}
+    rest = [p for n, p in fusion.named_parameters() if n not in rates and n not in matrices]
+    groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
+    optimizers = {
+        "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
+        "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": MUON_RATE}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+    }
+    checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])
+    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
 
     # A loss on texture statistics invites a grid on flat areas.
     grid = TokenGridLoss(fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1))
@@ -159,8 +171,9 @@ def main():
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
         lr = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        for optimizer in optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group["rate"]
         large = step % 4 == 3
         photos, pictures, style, labels = pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng)
         photos, pictures, style = (t.to(device) for t in (photos, pictures, style))
@@ -181,22 +194,23 @@ def main():
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
         loss = 0.4 * latent + 2.5 * coarse + pixel + 0.3 * perceptual + 0.5 * texture + 5 * grid(made, pictures)
         named = torch.zeros((), device=device)
-        known = [row for row, label in enumerate(labels) if label in probe.classes]
-        if large and known:
+        judged = [row for row, label in enumerate(labels) if label in probe.classes]
+        if large and judged:
             # The probe sees whole pictures, as it learned them.
-            asked = torch.tensor([probe.classes.index(labels[row]) for row in known], device=device)
-            named = F.cross_entropy(probe(made[known]), asked)
-            loss = loss + 0.06 * len(known) / len(labels) * named
-        optimizer.zero_grad(set_to_none=True)
+            asked = torch.tensor([probe.classes.index(labels[row]) for row in judged], device=device)
+            named = F.cross_entropy(probe(made[judged]), asked)
+            loss = loss + 0.06 * len(judged) / len(labels) * named
+        fusion.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers.values():
+            optimizer.step()
         with torch.no_grad():
             keep = min(0.998, (step + 1) / (step + 10))
             for mean, value in zip(ema.parameters(), fusion.parameters()):
                 mean.lerp_(value, 1 - keep)
         log.append(
-            [latent.item(), coarse.item(), pixel.item(), perceptual.item(), texture.item(), named.item() if large and known else np.nan]
+            [latent.item(), coarse.item(), pixel.item(), perceptual.item(), texture.item(), named.item() if large and judged else np.nan]
         )
         if (step + 1) % 50 == 0:
             keys = ("latent", "coarse", "pixel", "perceptual", "texture", "probe")
@@ -204,7 +218,8 @@ def main():
             print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 100 == 0 or step + 1 == args.steps:
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizer)
+            checkpoint.save(out / "muon.safetensors", step + 1, {}, optimizers["muon"])
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
             ema.save_pretrained(out / "fusion")
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
             sheet(pairs, ema, encode_images, decode, out / "sheet.png", device)

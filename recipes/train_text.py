@@ -21,6 +21,8 @@ from stylemamba import StyleMambaPipeline, checkpoint
 
 LENGTH = 32  # tokens
 EMBEDDING = 192
+COMMON = 27500  # rows of the teacher's vocabulary, which is ordered by frequency; what is rarer is spelled by its pieces
+NAMED = 0.7  # how far a wording's embedding is drawn to that of the same sentence with the style's name
 
 
 def build_siglip(vocab_size: int) -> SiglipModel:
@@ -34,10 +36,10 @@ def build_tokenizer(teacher_vocab: dict[str, int]) -> tuple[PreTrainedTokenizerF
     """The teacher's word pieces that spell English, and the characters of the Chinese style names; with the rows to copy (-1: none)."""
     keep = [
         t
-        for t, _ in sorted(teacher_vocab.items(), key=lambda item: item[1])
-        if re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
+        for t, row in sorted(teacher_vocab.items(), key=lambda item: item[1])
+        if row < COMMON and re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
     ]
-    chinese = sorted({c for s in vocabulary() for c in s["zh"]} | {c for t in ZH_TEMPLATES for c in t if not c.isascii()} | set("和的"))
+    chinese = sorted({c for s in vocabulary() for t in s["zh_wordings"] for c in t if "\u4e00" <= c} | {c for t in ZH_TEMPLATES for c in t if not c.isascii()} | set("和的"))
     tokens = ["[PAD]", "[UNK]", "[SEP]", *keep, *chinese]
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
@@ -114,17 +116,21 @@ def main():
     tokenizer, rows = build_tokenizer(teacher_tokenizer.get_vocab())
     words = [t for t in tokenizer.get_vocab() if re.fullmatch("[a-z]{3,}", t)]
 
-    pairs = chinese_pairs(5000, rng)
+    pairs = chinese_pairs(8000, rng)
     captions = sorted({p.caption for p in read_folder(args.photos) + read_folder(args.art) if p.caption})
     styled = style_sentences(30000, rng)
-    sentences = styled + word_sentences(40000, sorted(words), rng) + captions + [zh for zh, _ in pairs]
-    meanings = sentences[: -len(pairs)] + [en for _, en in pairs]
+    sentences = [text for text, _ in styled] + word_sentences(40000, sorted(words), rng) + captions + [zh for zh, _ in pairs]
+    meanings = sentences[: -len(pairs)] + [en for _, en in pairs] + [named for _, named in styled]
     cache = out / "targets.pt"
     out.mkdir(parents=True, exist_ok=True)
     if cache.exists():
         targets = torch.load(cache, weights_only=True)
     else:
         targets = sentence_embeddings(meanings, args.sentence_encoder, device)
+        # A wording means its style: the teacher knows the words, but not that these describe what the style is called.
+        named = targets[len(sentences) :]
+        targets = targets[: len(sentences)]
+        targets[: len(styled)] = F.normalize((1 - NAMED) * targets[: len(styled)] + NAMED * named, dim=-1)
         torch.save(targets, cache)
     # Principal components of the style sentences: the directions in which styles differ.
     mean = targets[: len(styled)].mean(0)
@@ -132,9 +138,9 @@ def main():
     targets = F.normalize((targets - mean) @ basis[:EMBEDDING].T, dim=-1)
     if args.align:
         targets = targets @ rotation_to(args.align, sentences[: len(styled)], targets[: len(styled)]).T
-    # Styles 40 %, words 35 %, captions 10 %, Chinese 15 %.
+    # Styles 50 %, words 25 %, captions 8 %, Chinese 17 %.
     bounds = np.cumsum([0, len(styled), 40000, len(captions), len(pairs)])
-    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.4, 0.35, 0.1, 0.15))])
+    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.5, 0.25, 0.08, 0.17))])
     probability /= probability.sum()
     tokens = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")["input_ids"]
     print(f"{len(sentences)} sentences, {len(tokenizer)} tokens", flush=True)

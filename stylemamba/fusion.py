@@ -9,6 +9,7 @@ from torch import nn
 
 from .errors import StyleMambaError
 from .mixer import Mamba2D
+from .refinement import Refinement, StyleBank
 
 PHASE_PERIOD = 8  # tokens
 
@@ -31,29 +32,6 @@ class FusionBlock(nn.Module):
         return torch.addcmul(tokens, gate2, self.mlp(adaln(tokens, shift2, scale2)))
 
 
-class Refinement(nn.Module):
-    """Convolutions over latent pixels, modulated by the style: strokes finer than a token, and no seam between two tokens.
-
-    The last convolution is zero at initialisation.
-    """
-
-    def __init__(self, latent_channels: int, hidden_size: int, condition_size: int):
-        super().__init__()
-        self.modulation = nn.Linear(condition_size, 2 * hidden_size)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-        self.first = nn.Conv2d(2 * latent_channels, hidden_size, 3, padding=1)
-        self.second = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
-        self.last = nn.Conv2d(hidden_size, latent_channels, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-
-    def forward(self, latents: torch.Tensor, added: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        shift, scale = self.modulation(condition)[:, :, None, None].chunk(2, 1)
-        hidden = F.silu(torch.addcmul(shift, self.first(torch.cat([latents, latents + added], 1)), 1 + scale))
-        return added + self.last(F.silu(self.second(hidden)))
-
-
 def adaln(tokens: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Layer norm over the last dimension without weights of its own; shift and scale come from the style."""
     return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6), 1 + scale)
@@ -73,7 +51,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         depth: number of blocks.
         d_state, expand, head_dim, scan_order, ssm: the state space layer's, see `Mamba2D`.
         mlp_ratio: width of the MLP over ``hidden_size``.
-        refine_size: width of the convolutions over latent pixels that follow the blocks.
+        refine_size, refine_depth: width and residual blocks of the convolutions over latent pixels that follow.
+        known_styles: number of styles that the fusion can know by heart, see `StyleBank`.
+        texture_channels: channels of their textures.
     """
 
     _no_split_modules = ["FusionBlock"]
@@ -91,6 +71,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         head_dim: int = 32,
         mlp_ratio: float = 2.0,
         refine_size: int = 64,
+        refine_depth: int = 2,
+        known_styles: int = 160,
+        texture_channels: int = 6,
         scan_order: str = "cross",
         ssm: str = "ssd",
     ):
@@ -100,6 +83,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         self.phase = nn.Parameter(torch.zeros(PHASE_PERIOD, PHASE_PERIOD, hidden_size))
         condition = min(style_dim, hidden_size)
         self.condition = nn.Sequential(nn.Linear(style_dim, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU())
+        self.bank = StyleBank(style_dim, condition, known_styles, texture_channels, PHASE_PERIOD * patch_size)
         self.blocks = nn.ModuleList(
             FusionBlock(
                 hidden_size, condition, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm
@@ -111,7 +95,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         for layer in (self.out_modulation, self.out):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.refine = Refinement(latent_channels, refine_size, condition)
+        self.refine = Refinement(latent_channels, refine_size, refine_depth, condition, texture_channels)
 
     def forward(self, latents: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """
@@ -143,9 +127,10 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
         tokens = tokens + self.phase[rows][:, columns]
         # Unit embeddings have components of size E ** -0.5; the linear layers are initialised for size 1.
-        condition = self.condition(style.to(tokens.dtype) * self.config.style_dim**0.5)
+        known, texture = self.bank(style.to(tokens.dtype))
+        condition = self.condition(style.to(tokens.dtype) * self.config.style_dim**0.5) + known
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
         added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
-        return latents + self.refine(latents, added[:, :, :height, :width], condition)
+        return latents + self.refine(latents, added[:, :, :height, :width], condition, texture)

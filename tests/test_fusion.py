@@ -42,7 +42,7 @@ def test_any_number_of_latent_channels(channels):
 
 
 def test_a_batch_of_several_styles_equals_one_by_one():
-    fusion, latents, styles = random_fusion(), torch.randn(3, 4, 8, 6), torch.randn(3, 12)
+    fusion, latents, styles = random_fusion(), torch.randn(3, 4, 8, 6), torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
     together = fusion(latents, styles)
     alone = torch.cat([fusion(latents[i : i + 1], styles[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
@@ -110,3 +110,37 @@ def test_a_fusion_that_was_used_under_inference_mode_can_be_trained():
     with torch.inference_mode():
         fusion(latents, style)
     fusion(latents, style).sum().backward()
+
+
+def known_style_fusion(**config) -> StyleMambaFusion:
+    """A fusion with two known styles, the first and second axis of the embedding space, each with a texture of its own."""
+    fusion = random_fusion(known_styles=2, texture_channels=2, **config)
+    with torch.no_grad():
+        fusion.bank.keys.copy_(torch.eye(12)[:2])
+    return fusion
+
+
+def test_a_sentence_near_a_known_style_is_given_that_style():
+    bank = known_style_fusion().bank
+    vector, texture = bank(torch.nn.functional.normalize(torch.tensor([[0.9, 0.1] + [0.3] * 10]), dim=-1))
+    torch.testing.assert_close(vector[0], bank.values[0], rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(texture[0], bank.textures[0], rtol=1e-2, atol=1e-2)
+
+
+def test_between_two_known_styles_lies_their_blend():
+    bank = known_style_fusion().bank
+    vector, texture = bank(torch.tensor([[0.5**0.5, 0.5**0.5] + [0.0] * 10]))
+    torch.testing.assert_close(vector[0], bank.values.mean(0))
+    torch.testing.assert_close(texture[0], bank.textures.mean(0))
+
+
+def test_a_texture_repeats_from_the_corner_with_its_period():
+    fusion = known_style_fusion(depth=1)
+    with torch.no_grad():  # leave only the convolutions to act
+        fusion.out.weight.zero_()
+        fusion.out.bias.zero_()
+        out = fusion(torch.zeros(1, 4, 48, 40), torch.eye(12)[:1])
+    period = fusion.bank.textures.shape[-1]
+    inside = out[..., 8:-8, 8:-8]  # the convolutions pad with zeros at the borders
+    torch.testing.assert_close(inside[..., : -period, :], inside[..., period:, :], rtol=1e-4, atol=1e-5)
+    assert inside.std() > 0

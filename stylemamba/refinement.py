@@ -1,0 +1,88 @@
+"""What the fusion does below a token: convolutions over latent pixels, and the textures of the styles that it knows by heart."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class StyleBank(nn.Module):
+    """Styles that the fusion knows by heart, found by attention, as global style tokens (arXiv 1803.09017) are.
+
+    A sentence is answered by the known styles that it is nearest to: their vectors are added to its condition and their textures are
+    blended, so that an unseen wording falls back to the nearest meaning.
+
+    Args:
+        style_dim: E, width of the style embedding.
+        condition_size: width of the condition.
+        count: number of styles.
+        texture_channels, period: channels and side (latent pixels) of a texture, which repeats over the picture.
+    """
+
+    def __init__(self, style_dim: int, condition_size: int, count: int, texture_channels: int, period: int):
+        super().__init__()
+        self.keys = nn.Parameter(F.normalize(torch.randn(count, style_dim), dim=-1))
+        self.sharpness = nn.Parameter(torch.full((1,), 20.0))
+        self.values = nn.Parameter(torch.zeros(count, condition_size))
+        self.textures = nn.Parameter(torch.zeros(count, texture_channels, period, period))
+
+    def forward(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, E) -> what is added to the condition (B, condition_size), and the texture (B, texture_channels, period, period)."""
+        attention = (self.sharpness * style @ self.keys.T).softmax(-1)
+        return attention @ self.values, (attention @ self.textures.flatten(1)).unflatten(1, self.textures.shape[1:])
+
+
+class Film(nn.Module):
+    """Scales and shifts features by the style's condition everywhere, and by its texture from place to place (FiLM, arXiv 1709.07871)."""
+
+    def __init__(self, hidden_size: int, condition_size: int, texture_channels: int):
+        super().__init__()
+        self.modulation = nn.Linear(condition_size, 2 * hidden_size)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+        self.texture = nn.Conv2d(texture_channels, 2 * hidden_size, 3, padding=1, padding_mode="circular", bias=False)
+
+    def forward(self, features: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
+        height, width = features.shape[2:]
+        film = self.modulation(condition)[:, :, None, None] + self.texture(texture)
+        film = film.repeat(1, 1, -(-height // film.shape[2]), -(-width // film.shape[3]))[:, :, :height, :width]
+        shift, scale = film.chunk(2, 1)
+        return torch.addcmul(shift, features, 1 + scale)
+
+
+class RefinementBlock(nn.Module):
+    """A residual block of two convolutions, the first modulated by the style; it changes nothing at initialisation."""
+
+    def __init__(self, hidden_size: int, condition_size: int, texture_channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
+        self.film = Film(hidden_size, condition_size, texture_channels)
+        self.second = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, hidden: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
+        return hidden + self.second(F.silu(self.film(self.first(F.silu(hidden)), condition, texture)))
+
+
+class Refinement(nn.Module):
+    """Convolutions over latent pixels, modulated by the style: strokes finer than a token, and no seam between two tokens.
+
+    The last convolution is zero at initialisation.
+    """
+
+    def __init__(self, latent_channels: int, hidden_size: int, depth: int, condition_size: int, texture_channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(2 * latent_channels, hidden_size, 3, padding=1)
+        self.film = Film(hidden_size, condition_size, texture_channels)
+        self.second = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
+        self.blocks = nn.ModuleList(RefinementBlock(hidden_size, condition_size, texture_channels) for _ in range(depth))
+        self.last = nn.Conv2d(hidden_size, latent_channels, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, latents: torch.Tensor, added: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
+        """What is to be added to the latents, from what the blocks would add (both (B, C, h, w))."""
+        hidden = self.second(F.silu(self.film(self.first(torch.cat([latents, latents + added], 1)), condition, texture)))
+        for block in self.blocks:
+            hidden = block(hidden, condition, texture)
+        return added + self.last(F.silu(hidden))
