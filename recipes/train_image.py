@@ -2,8 +2,8 @@
 
 The text tower stays as it is. So few artworks teach little from scratch: besides, a linear head on the tower's output learns what an
 ImageNet network's statistics say of the picture; it is thrown away afterwards. Pictures are real artworks, photos, and the styles' pictures
-of stage 4. Augmentation: crops, blur, noise, colour, erased patches, and for half of the steps an adversarial perturbation of the pixels (fast
-gradient sign, Goodfellow et al. 2014).
+of stage 4. Augmentation: crops, blur, noise, colour, erased patches, and for half of the steps an adversarial perturbation of the pixels
+(fast gradient sign, Goodfellow et al. 2014).
 """
 
 import argparse

@@ -39,7 +39,11 @@ def build_tokenizer(teacher_vocab: dict[str, int]) -> tuple[PreTrainedTokenizerF
         for t, row in sorted(teacher_vocab.items(), key=lambda item: item[1])
         if row < COMMON and re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
     ]
-    chinese = sorted({c for s in vocabulary() for t in s["zh_wordings"] for c in t if "\u4e00" <= c} | {c for t in ZH_TEMPLATES for c in t if not c.isascii()} | set("和的"))
+    chinese = sorted(
+        {c for s in vocabulary() for t in s["zh_wordings"] for c in t if "\u4e00" <= c}
+        | {c for t in ZH_TEMPLATES for c in t if not c.isascii()}
+        | set("和的")
+    )
     tokens = ["[PAD]", "[UNK]", "[SEP]", *keep, *chinese]
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))

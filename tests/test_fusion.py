@@ -142,5 +142,5 @@ def test_a_texture_repeats_from_the_corner_with_its_period():
         out = fusion(torch.zeros(1, 4, 48, 40), torch.eye(12)[:1])
     period = fusion.bank.textures.shape[-1]
     inside = out[..., 8:-8, 8:-8]  # the convolutions pad with zeros at the borders
-    torch.testing.assert_close(inside[..., : -period, :], inside[..., period:, :], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(inside[..., :-period, :], inside[..., period:, :], rtol=1e-4, atol=1e-5)
     assert inside.std() > 0
