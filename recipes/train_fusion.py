@@ -21,7 +21,6 @@ from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
 from stylemamba.losses import TokenGridLoss
 
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
-MUON_RATE = 2.0
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -149,13 +148,13 @@ def main():
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
-    rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 5.0}
+    rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 10.0}
     matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and p.dim() == 2}
     rest = [p for n, p in fusion.named_parameters() if n not in rates and n not in matrices]
     groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
     optimizers = {
         "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
-        "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": MUON_RATE}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": 1.0}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     }
     checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
