@@ -41,9 +41,10 @@ def main():
             for part in content.values():
                 if isinstance(part, list) and part[0].startswith("stylemamba"):
                     part[0] = "stylemamba.fusion"
-        # The tokenizer's vocabulary is the largest text: no indentation there.
+        # The tokenizer's vocabulary is the largest text: no white space there.
         indent = None if path.name == "tokenizer.json" else 2
-        path.write_text(json.dumps(content, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
+        separators = (",", ":") if indent is None else None
+        path.write_text(json.dumps(content, ensure_ascii=False, indent=indent, separators=separators) + "\n", encoding="utf-8")
     if args.card.exists():
         shutil.copy(args.card, args.out / "README.md")
     for path in args.out.rglob("*.safetensors"):
