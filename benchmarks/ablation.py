@@ -1,7 +1,7 @@
 """What each part of training on a style is worth: each loss off, the second-order weight constant, scan orders, attention, convolutions.
 
     PYTHONPATH=recipes python benchmarks/ablation.py --coco FOLDER --art FOLDER --results FILE.json
-        [--photos 4] [--sentences 5] [--seeds 1] [--size 128] [--steps 60] [--only losses|mixers]
+        [--photos 10] [--sentences 10] [--seeds 1] [--cells 20] [--size 128] [--steps 60] [--only losses|mixers]
 
 Losses: `train_on_style` with its defaults on the bundled model, but for what a variant leaves out. Mixers: a small fresh fusion (3 blocks
 of width 128) trained in whole on the photo, with Mamba in each scan order, with attention or with convolutions of about the same size; what
@@ -22,7 +22,7 @@ from unittest import mock
 import numpy as np
 import torch
 from mixers import MIXERS, make_fusion
-from train_speed import SENTENCES, Measures, first_reaching, load, save, train_ours
+from train_speed import Measures, first_reaching, load, order_of_cells, save, train_ours
 
 from stylemamba import StyleEncoder, StyleMambaPipeline, training
 from stylemamba.losses import SecondOrderDirectionalLoss
@@ -90,9 +90,10 @@ def main():
     parser.add_argument("--coco", required=True, help="folder of COCO photos")
     parser.add_argument("--art", required=True, help="folder of labelled art, for the judge")
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--photos", type=int, default=4)
-    parser.add_argument("--sentences", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=10)
+    parser.add_argument("--sentences", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--cells", type=int, default=20, help="at most; the first cover all photos and sentences")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures, px")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--model", help="default: the bundled model")
@@ -107,7 +108,7 @@ def main():
         raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")
     pipe, photos = load(args)
     measures = Measures(args.art, StyleEncoder(pipe.style_encoder, pipe.tokenizer))
-    for seed, index, sentence in itertools.product(range(args.seeds), range(args.photos), list(SENTENCES)[: args.sentences]):
+    for seed, index, sentence in itertools.islice(order_of_cells(args), args.cells):
         for variant in variants:
             cells = results["cells"].setdefault(variant, {})
             if (name := f"{index} | {sentence} | {seed}") not in cells:

@@ -1,11 +1,12 @@
 """Training on a style against CLIPstyler's method: how many iterations and seconds until the baseline's final score, at which content loss.
 
     PYTHONPATH=recipes python benchmarks/train_speed.py --coco FOLDER --art FOLDER --squeezenet FILE --results FILE.json
-        [--photos 10] [--sentences 10] [--seeds 3] [--size 160] [--steps 100] [--threads 1] [--model FOLDER] [--sheet FILE.png] [--again]
+        [--photos 10] [--sentences 10] [--seeds 3] [--cells N] [--size 160] [--steps 100] [--threads 1] [--model FOLDER]
+        [--sheet FILE.png] [--again] [--table]
 
 A cell is one photo (a COCO photo's middle square), one sentence, one seed. In every cell both methods get the same photo, sentence, style
 encoder and templates, and are looked at on their way. Each finished cell is written to the results, so a run that was killed goes on with
-the same command; with more seeds it goes on too. The table is printed at the end, or at once with --table.
+the same command; with more seeds it goes on too; --cells ends it after so many. The table is printed at the end, or at once with --table.
 
 The style score is the judge's log-probability of the asked style. The judge (`stylemamba/judge.py`: EfficientNet-lite0 and a linear probe,
 taught by real artworks of ten styles, a tenth of them held out to examine it) is optimised by neither method, and so are SSIM and its
@@ -22,6 +23,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +228,13 @@ def load(args) -> tuple[StyleMambaPipeline, list[Image.Image]]:
     return pipe, [square(path, args.size) for path in spread(find_images([args.coco]), args.photos)]
 
 
+def order_of_cells(args) -> Iterator[tuple[int, int, str]]:
+    """(seed, photo, sentence), in an order in which a run that is cut off has seen all photos and sentences alike, and few seeds."""
+    sentences = list(SENTENCES)[: args.sentences]
+    for seed, shift, index in itertools.product(range(args.seeds), range(args.sentences), range(args.photos)):
+        yield seed, index, sentences[(index + shift) % len(sentences)]
+
+
 def save(path: Path, results: dict) -> None:
     with replacing(str(path)) as partial:
         partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -242,6 +251,7 @@ def main():
     parser.add_argument("--photos", type=int, default=10)
     parser.add_argument("--sentences", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cells", type=int, help="stop after so many; the first cover all photos and sentences")
     parser.add_argument("--size", type=int, default=160, help="side of the pictures, px; a multiple of 8")
     parser.add_argument("--steps", type=int, default=100, help="of ours, at most")
     parser.add_argument("--threads", type=int, default=1)
@@ -275,8 +285,7 @@ def main():
         measures = Measures(args.art, StyleEncoder(pipe.style_encoder, pipe.tokenizer))
         results["judge"] = measures.judge.settings
         rows = {}
-        # Seeds change slowest: a run that is cut off has all photos and sentences before any second seed.
-        for seed, index, sentence in itertools.product(range(args.seeds), range(args.photos), list(SENTENCES)[: args.sentences]):
+        for seed, index, sentence in itertools.islice(order_of_cells(args), args.cells):
             name, photo = f"{index} | {sentence} | {seed}", photos[index]
             cell = results["cells"].setdefault(name, {"photo": measures.of(photo, photo, sentence)})
             for method in ("ours", "baseline"):
