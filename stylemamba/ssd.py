@@ -102,25 +102,27 @@ def _chunked(x, dt, A, B, C, chunk):
     def split(t):
         return t.view(batch, chunks, chunk, groups, heads // groups, -1).permute(0, 1, 3, 4, 2, 5)
 
-    xdt = split(x * dt[..., None])
+    xdt = (split(x) * split(dt[..., None])).contiguous()  # in the layout of the products below, or each would copy it
     B = B.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     C = C.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     log_decay = split((dt * A)[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads, chunk), <= 0, falling
 
     # Inside a chunk: an attention-like product whose mask is the decay from step j to step i.
     causal = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
-    mask = torch.exp((log_decay[..., :, None] - log_decay[..., None, :]).masked_fill(~causal, -torch.inf))
+    mask = (log_decay[..., :, None] - log_decay[..., None, :]).masked_fill_(~causal, -torch.inf).exp_()
     y = ((C @ B.transpose(-1, -2)) * mask) @ xdt
 
     if chunks > 1:
         # What each chunk leaves behind, and the state that arrives at each chunk's first step.
-        left = B.transpose(-1, -2) @ (xdt * torch.exp(log_decay[..., -1:] - log_decay)[..., None])
+        left = (B * torch.exp(log_decay[..., -1:] - log_decay)[..., None]).transpose(-1, -2) @ xdt
         total = torch.exp(log_decay[..., -1])[..., None, None].unbind(1)
         state, arriving = torch.zeros_like(left[:, 0]), []
         for added, decay in zip(left.unbind(1), total):
             arriving.append(state)
-            state = decay * state + added
-        y = y + (C @ torch.stack(arriving, 1)) * torch.exp(log_decay)[..., None]
+            state = torch.addcmul(added, decay, state)
+        arriving = torch.stack(arriving, 1)
+        from_before = C * torch.exp(log_decay)[..., None]
+        y = torch.baddbmm(*(t.flatten(0, 3) for t in (y, from_before, arriving))).view_as(y)
 
     return y.permute(0, 1, 4, 2, 3, 5).reshape(batch, chunks * chunk, heads, head_dim)[:, :length]
 
