@@ -318,8 +318,14 @@ class _GroupNorms(TorchFunctionMode):
 
 def _moments(x: torch.Tensor, num_groups: int) -> _Moments:
     """Over the batch too."""
-    dims = [0, *range(2, x.dim())]
-    variances, means = (m.view(num_groups, -1) for m in torch.var_mean(x.float(), dims, correction=0))
+    # As matrix products, which read memory in order: with channels last, `torch.var_mean` takes twice as long.
+    rows = x.float().movedim(1, -1)
+    rows = rows.reshape(-1, rows.shape[-1])
+    shift = rows[:: max(len(rows) // 1024, 1)].mean(0)  # near the mean, so that the squares stay small
+    rows = rows - shift
+    offsets = rows.new_ones(len(rows)) @ rows / len(rows)
+    squares = (rows.T @ rows).diagonal() / len(rows)
+    means, variances = (m.view(num_groups, -1) for m in (shift + offsets, squares - offsets**2))
     mean = means.mean(1)
     return _Moments(mean, (variances + (means - mean[:, None]) ** 2).mean(1))
 
