@@ -55,14 +55,14 @@ class SqueezeNetFeatures(nn.Module):
 
 
 def content_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-    """Mean absolute difference of the features, each layer scaled by the mean size of ``b``'s."""
-    return sum((x - y).abs().mean() / (y.abs().mean() + 1e-6) for x, y in zip(a, b)) / len(a)
+    """(B,): mean absolute difference of the features, each layer scaled by the mean size of ``b``'s."""
+    return sum((x - y).abs().mean((1, 2, 3)) / (y.abs().mean() + 1e-6) for x, y in zip(a, b)) / len(a)
 
 
 def gram_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-    """Relative difference of the features' Gram matrices (Gatys et al. 2016), those of each picture and of all layers weighing alike."""
+    """(B,): relative difference of the features' Gram matrices (Gatys et al. 2016), those of each picture and of all layers weighing alike."""
     total = 0.0
     for x, y in zip(a, b):
         x, y = (torch.einsum("bchw,bdhw->bcd", t.float(), t.float()) / t[0, 0].numel() for t in (x, y))
-        total = total + ((x - y).square().sum((1, 2)) / (y.square().sum((1, 2)) + 1e-6)).clamp(min=1e-8).sqrt().mean()
+        total = total + ((x - y).square().sum((1, 2)) / (y.square().sum((1, 2)) + 1e-6)).clamp(min=1e-8).sqrt()
     return total / len(a)

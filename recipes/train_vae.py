@@ -69,7 +69,7 @@ def main():
         l1 = (decoded - batch).abs().mean()
         l2 = (decoded - batch).square().mean()
         with torch.autocast(device.type, torch.bfloat16):
-            perceptual = content_distance(features(decoded / 2 + 0.5), features(batch / 2 + 0.5))
+            perceptual = content_distance(features(decoded / 2 + 0.5), features(batch / 2 + 0.5)).mean()
         loss = l1 + 2 * l2 + 0.05 * perceptual + 2e-4 * kl
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
