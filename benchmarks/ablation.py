@@ -103,7 +103,7 @@ def main():
 
     variants = [variant for variant in (*LOSSES, *MIXERS) if args.only in (None, group_of(variant))]
     results = json.loads(args.results.read_text()) if args.results.exists() else {"cells": {}}
-    settings = {"size": args.size, "steps": args.steps, "model": args.model}
+    settings = {"photos": args.photos, "size": args.size, "steps": args.steps, "model": args.model}
     if results.setdefault("settings", settings) != settings:
         raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")
     pipe, photos = load(args)

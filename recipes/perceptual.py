@@ -60,7 +60,7 @@ def content_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tens
 
 
 def gram_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
-    """(B,): relative difference of the features' Gram matrices (Gatys et al. 2016), those of each picture and of all layers weighing alike."""
+    """(B,): relative difference of the features' Gram matrices (Gatys et al. 2016), those of all layers weighing alike."""
     total = 0.0
     for x, y in zip(a, b):
         x, y = (torch.einsum("bchw,bdhw->bcd", t.float(), t.float()) / t[0, 0].numel() for t in (x, y))

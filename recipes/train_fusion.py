@@ -113,6 +113,7 @@ def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device
     They are written in the leading principal components of all styles' textures, which become the weights of the grain.
     """
     bank, period = fusion.bank, fusion.bank.textures.shape[-1]
+    channels = min(bank.textures.shape[1], fusion.config.latent_channels)
     found = torch.zeros(len(pairs.styles), fusion.config.latent_channels, period, period, device=device)
     for style, name in enumerate(pairs.styles):
         if name in pairs.free:
@@ -125,10 +126,10 @@ def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device
         found[style] = missed.float().unflatten(3, (-1, period)).unflatten(2, (-1, period)).mean((0, 2, 4))
     values = found.permute(0, 2, 3, 1).flatten(0, 2)
     _, _, axes = torch.linalg.svd(values - values.mean(0), full_matrices=False)
-    axes = axes[: bank.textures.shape[1]]
+    axes = axes[:channels]
     scale = TEXTURE_SIZE / (values @ axes.T).std()
-    bank.textures[: len(found)] = torch.einsum("schw,ac->sahw", found, axes) * scale
-    fusion.refine.grain.weight.copy_(axes.T[:, :, None, None] / scale)
+    bank.textures[: len(found), :channels] = torch.einsum("schw,ac->sahw", found, axes) * scale
+    fusion.refine.grain.weight[:, :channels] = axes.T[:, :, None, None] / scale
     kept = 1 - (values - values @ axes.T @ axes).square().sum() / values.square().sum()
     print(f"first textures: standard deviation {values.std():.3f}, of which {kept:.0%} are kept", flush=True)
 
@@ -168,29 +169,31 @@ def main():
     style_dim = siglip.config.vision_config.hidden_size
     fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device)
     if args.init:
-        # What the earlier fusion lacks keeps its initialisation, with which it changes nothing.
-        fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
+        # What an earlier fusion lacks keeps its initialisation; what it has must fit.
+        found = fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
+        assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
     ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
     rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 5.0}
-    matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and p.dim() == 2}
+    matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and n.endswith(".weight") and p.dim() == 2}
     rest = [p for n, p in fusion.named_parameters() if n not in rates and n not in matrices]
     groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
     optimizers = {
         "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
         "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": 1.0}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     }
-    checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])
     encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     if not (out / "checkpoint.safetensors").exists():
-        with torch.no_grad():
-            fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
-        if not fusion.refine.grain.weight.any():
+        if not fusion.refine.grain.weight.any():  # an earlier fusion's bank is kept: its keys say which style each row is
+            with torch.no_grad():
+                fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
             first_textures(pairs, fusion, encode_images, device)
         ema.load_state_dict(fusion.state_dict())
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
+    if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
+        optimizers["muon"].state.clear()  # of another step: the training was killed between the two files
 
     # A loss on texture statistics invites a grid on flat areas.
     grid = TokenGridLoss(fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1))

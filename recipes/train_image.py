@@ -140,7 +140,7 @@ def main():
 
     wordings = {s["name"]: [s["name"], *s["wordings"]] for s in vocabulary()}
     rng = np.random.default_rng(args.seed)
-    with torch.no_grad():  # (labels, sentences, E)
+    with torch.no_grad():  # (labels, sentences, E): a style's name, wordings and paraphrases, or templates where these are few
         bank = torch.stack(
             [encoder.encode_text([word_it(w[i % len(w)], rng) if i >= len(w) else w[i] for i in range(16)])
              for w in (wordings.get(label, [f"a {label}", label, f"{label} style"]) for label in pictures.labels)]

@@ -4,6 +4,7 @@ A small SigLIP text model distilled from a sentence encoder (all-MiniLM-L6-v2), 
 """
 
 import argparse
+import hashlib
 import json
 import re
 import time
@@ -125,7 +126,8 @@ def main():
     styled = style_sentences(30000, rng)
     sentences = [text for text, _ in styled] + word_sentences(40000, sorted(words), rng) + captions + [zh for zh, _ in pairs]
     meanings = sentences[: -len(pairs)] + [en for _, en in pairs] + [named for _, named in styled]
-    cache = out / "targets.pt"
+    digest = hashlib.sha1(json.dumps([meanings, NAMED]).encode()).hexdigest()[:12]
+    cache = out / f"targets-{digest}.pt"
     out.mkdir(parents=True, exist_ok=True)
     if cache.exists():
         targets = torch.load(cache, weights_only=True)

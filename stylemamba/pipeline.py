@@ -68,7 +68,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         """Loads a pipeline from a folder or a hub id; without one, the model bundled with the package.
 
         Raises:
-            StyleMambaError: when the folder is not a saved pipeline.
+            StyleMambaError: when the folder is not a saved pipeline, or one of another version.
         """
         path = pretrained_model_name_or_path
         if path is None:
@@ -83,6 +83,11 @@ class StyleMambaPipeline(DiffusionPipeline):
         with torch.inference_mode(False):
             # safetensors only: a pickle could run code.
             pipe = super().from_pretrained(path, **{"use_safetensors": True, **kwargs})
+            if missing := [name for name, parameter in pipe.fusion.named_parameters() if parameter.is_meta]:
+                raise StyleMambaError(
+                    f"The fusion in {path} lacks {missing[0]!r} and {len(missing) - 1} other parameters, so another version of StyleMamba "
+                    "saved it; use that version, or train the model again."
+                )
             if not {"dtype", "torch_dtype"} & set(kwargs):
                 # The files may be smaller than what a CPU computes fast.
                 for part in pipe.components.values():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TILE = 1024  # pixels a side, overlaps included
 MARGIN = 16  # latent pixels on each side; neighbours overlap by twice that
 SAMPLES = 64  # windows for a first guess at the group norms' moments with tiles of that size; together they take the memory of a tile
+BLOCK = 2**14  # pixels whose moments are summed at once: what a processor's cache holds
 SAMPLE = 32  # latent pixels a side
 
 
@@ -206,9 +207,14 @@ def _fuse(pipe, latents: torch.Tensor, grid: _Grid, style: torch.Tensor, strengt
 
 
 def _fade(window: slice, length: int, like: torch.Tensor) -> torch.Tensor:
-    """Weights that rise over the overlap with the tile before and fall over that with the next; where two meet they add up to 1."""
+    """Weights that rise over the overlap with the tile before and fall over that with the next; where two meet they add up to 1.
+
+    The outermost third of a margin, which the refinement's convolutions pad, counts for nothing.
+    """
     weights = torch.ones(window.stop - window.start, dtype=like.dtype, device=like.device)
-    ramp = (torch.arange(2 * MARGIN, dtype=like.dtype, device=like.device) + 0.5) / (2 * MARGIN)
+    padded = MARGIN // 3
+    ramp = torch.arange(2 * MARGIN, dtype=like.dtype, device=like.device) + 0.5
+    ramp = ((ramp - padded) / (2 * (MARGIN - padded))).clamp(0, 1)
     if window.start > 0:
         weights[: 2 * MARGIN] *= ramp
     if window.stop < length:
@@ -318,13 +324,17 @@ class _GroupNorms(TorchFunctionMode):
 
 def _moments(x: torch.Tensor, num_groups: int) -> _Moments:
     """Over the batch too."""
-    # As matrix products, which read memory in order: with channels last, `torch.var_mean` takes twice as long.
-    rows = x.float().movedim(1, -1)
-    rows = rows.reshape(-1, rows.shape[-1])
-    shift = rows[:: max(len(rows) // 1024, 1)].mean(0)  # near the mean, so that the squares stay small
-    rows = rows - shift
-    offsets = rows.new_ones(len(rows)) @ rows / len(rows)
-    squares = (rows.T @ rows).diagonal() / len(rows)
+    # Sums as products with a vector of ones, block by block: that reads memory in order, which with channels last takes `torch.var_mean`
+    # twice as long, and never copies the whole.
+    pixels = x.movedim(1, -1).flatten(1, -2)
+    count = pixels.shape[0] * pixels.shape[1]
+    shift = pixels[:, :: max(pixels.shape[1] // 1024, 1)].float().mean((0, 1))  # near the mean, so that the squares stay small
+    sums = torch.zeros(2, len(shift), device=x.device)
+    for block in pixels.flatten(0, 1).split(BLOCK):
+        block = block.float() - shift
+        ones = block.new_ones(len(block))
+        sums += torch.stack([ones @ block, ones @ block.square_()])
+    offsets, squares = sums / count
     means, variances = (m.view(num_groups, -1) for m in (shift + offsets, squares - offsets**2))
     mean = means.mean(1)
     return _Moments(mean, (variances + (means - mean[:, None]) ** 2).mean(1))

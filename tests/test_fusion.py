@@ -143,4 +143,17 @@ def test_a_texture_repeats_from_the_corner_with_its_period():
     period = fusion.bank.textures.shape[-1]
     inside = out[..., 8:-8, 8:-8]  # the convolutions pad with zeros at the borders
     torch.testing.assert_close(inside[..., :-period, :], inside[..., period:, :], rtol=1e-4, atol=1e-5)
-    assert inside.std() > 0
+    assert inside.std((2, 3)).min() > 0
+
+
+def test_the_grain_begins_at_the_top_left_corner():
+    fusion = StyleMambaFusion(**SMALL, known_styles=2, texture_channels=2)
+    latents = torch.randn(1, 4, 20, 35)
+    with torch.no_grad():
+        fusion.bank.keys.copy_(torch.eye(12)[:2])
+        fusion.bank.textures.normal_()
+        fusion.refine.grain.weight.copy_(torch.eye(4)[:, :2, None, None])
+        added = (fusion(latents, torch.eye(12)[:1]) - latents)[0]
+    tile = fusion.bank.textures[0]
+    torch.testing.assert_close(added[:2, :16, :16], tile, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(added[:2, 16:, 32:], tile[:, :4, :3], rtol=1e-3, atol=1e-4)
