@@ -62,6 +62,29 @@ EFFECT = {
     "neon": "glowing tubes of light in the dark",
 }
 STYLES = ART | EFFECT
+# More wordings, written without knowledge of the training's and before any model was tried on them; of these only the text tower is asked.
+FRESH = {
+    "impressionism": "plein air oils flickering in the afternoon sun",
+    "cubism": "a guitar and a face shattered into flat angles",
+    "fauvism": "trees in screaming orange, faces in green",
+    "ukiyo-e": "a theatre actor printed from cherry blocks in old Tokyo",
+    "pointillism": "colour built from thousands of separate specks",
+    "pop art": "supermarket packaging blown up in loud flat inks",
+    "naive art": "farm animals by someone who never went to art school",
+    "abstract expressionism": "furious action on a huge canvas, no subject at all",
+    "rococo": "gilded boudoir with cherubs, ribbons and flirting nobles",
+    "chinese ink painting": "misty peaks on a silk handscroll",
+    "charcoal": "smeared black sticks and a kneaded eraser",
+    "mosaic": "a bathhouse floor of coloured cubes",
+    "night": "long past bedtime, only stars above",
+    "snow": "the morning after a heavy winter storm, everything white",
+    "fog": "you can hardly see ten steps ahead",
+    "stained glass": "a rose window glowing above the altar",
+    "watercolor": "wet pigment bleeding into cold pressed paper",
+    "pixel art": "chunky sprites from an arcade cabinet",
+    "sepia": "grandmother's album gone brown with age",
+    "neon": "a bar sign buzzing in pink tubes",
+}
 
 
 def remember(folder: Path | None, name: str, make: Callable[[], dict]) -> dict:
@@ -228,18 +251,21 @@ def encoder_figures(pipe: StyleMambaPipeline, art: str, per_style: int) -> dict[
         images = torch.cat([pipe.encode_style_image(tensor([Image.open(work.path).convert("RGB")])) for work in works])
         order = (images @ names.T).argsort(1, descending=True)
         place.append((order == index).int().argmax(1))
-    place = torch.cat(place)
+    art_place = torch.cat(place)
     entries = vocabulary()
     english, chinese = (pipe.encode_prompt([s[key] for s in entries]) for key in ("name", "zh"))
     cosines = english @ chinese.T
-    near = pipe.encode_prompt(list(STYLES.values())) @ english.T
-    asked = near[range(len(STYLES)), [[s["name"] for s in entries].index(style) for style in STYLES]]
-    wordings = (near > asked[:, None]).sum(1)
+    order = {entry["name"]: row for row, entry in enumerate(entries)}
+    words = {}
+    for title, wordings in (("unseen", STYLES), ("fresh", FRESH)):
+        near = pipe.encode_prompt(list(wordings.values())) @ english.T
+        asked = near[range(len(wordings)), [order[style] for style in wordings]]
+        place = (near > asked[:, None]).sum(1)
+        words |= {f"{title} wordings, the style's name is among the nearest {n}": (place < n).float().mean().item() for n in (1, 3)}
     return {
-        "held-out art, top 1 of 20": (place < 1).float().mean().item(),
-        "held-out art, top 3 of 20": (place < 3).float().mean().item(),
-        "unseen wordings, the asked style is the nearest name of all": (wordings < 1).float().mean().item(),
-        "unseen wordings, among the three nearest": (wordings < 3).float().mean().item(),
+        "held-out art, top 1 of 20": (art_place < 1).float().mean().item(),
+        "held-out art, top 3 of 20": (art_place < 3).float().mean().item(),
+        **words,
         "cosine, Chinese and English name": cosines.diagonal().mean().item(),
         "cosine, lowest of these": cosines.diagonal().min().item(),
         "cosine, Chinese name and another style": ((cosines.sum() - cosines.trace()) / (len(entries) * (len(entries) - 1))).item(),
@@ -271,7 +297,7 @@ def main():
     args = parser.parse_args()
     if args.quick:
         args.photos, args.per_style = 4, 20
-    if leaked := set(STYLES.values()) & {wording for style in vocabulary() for wording in style["wordings"]}:
+    if leaked := {*STYLES.values(), *FRESH.values()} & {wording for style in vocabulary() for wording in style["wordings"]}:
         raise SystemExit(f"These wordings are in the vocabulary, so they are not unseen any more: {', '.join(leaked)}")
 
     figures = {}

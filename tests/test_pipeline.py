@@ -134,3 +134,18 @@ def test_style_images_are_blended_by_their_weights_and_with_the_prompt(tiny_pipe
 def test_weights_that_cannot_blend_are_refused(tiny_pipeline, weights):
     with pytest.raises(StyleMambaError, match="weights"):
         tiny_pipeline(photo(), dict(zip(("charcoal", "a mosaic"), weights)))
+
+
+def test_a_model_of_another_version_is_refused(tiny_model_dir, tmp_path):
+    """A fusion whose file lacks parameters would be loaded with random ones."""
+    from shutil import copytree
+
+    from safetensors.torch import load_file, save_file
+
+    folder = copytree(tiny_model_dir, tmp_path / "earlier")
+    weights = folder / "fusion" / "diffusion_pytorch_model.safetensors"
+    state = load_file(weights)
+    del state["bank.textures"]
+    save_file(state, weights)
+    with pytest.raises(StyleMambaError, match="lacks 'bank.textures'.*another version"):
+        StyleMambaPipeline.from_pretrained(folder)
