@@ -49,7 +49,7 @@ def test_statistics_of_single_tiles_would_not_do(tiny_pipeline, small_tiles, mon
     tiny_pipeline.enable_tiling()
     monkeypatch.setattr(tiling, "_whole_moments", lambda *_: [])
     monkeypatch.setattr(tiling, "_GroupNorms", lambda given: nullcontext())
-    assert psnr(whole, tiny_pipeline(photo, "a mosaic").images[0]) < 45  # which the tiles of the test above exceed
+    assert psnr(whole, tiny_pipeline(photo, "a mosaic").images[0]) < 40
 
 
 def test_output_types_and_repeatability(tiny_pipeline, small_tiles):
