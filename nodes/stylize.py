@@ -9,7 +9,7 @@ from comfy_api.v0_0_2 import io
 from .progress import Progress
 from .styles import DEFAULT_TEXT, StyleMambaStyleEmbedding
 from .tiles import at_once_or_in_tiles, pixels_at_a_time
-from .values import CATEGORY, Model, ModelSocket, Photo, Style, StyleSocket
+from .values import CATEGORY, Model, ModelSocket, Photo, Style, StyleSocket, advanced
 
 STRENGTH = dict(
     default=1.0,
@@ -109,6 +109,18 @@ class StyleMambaStylize(io.ComfyNode):
                     tooltip="The style in a few words, such as 'a Monet painting', 'charcoal drawing' or 'a hazy mosaic'.",
                 ),
                 io.Float.Input("strength", **STRENGTH),
+                advanced(
+                    io.Int.Input(
+                        "resolution",
+                        default=0,
+                        min=0,
+                        max=8192,
+                        step=32,
+                        optional=True,
+                        tooltip="The shorter side, in pixels, at which the style is made: larger strokes on large photos, and less time. "
+                        "The picture keeps the photo's size and detail. 0 works at the photo's own size.",
+                    )
+                ),
                 io.Mask.Input("mask", optional=True, tooltip=MASK_TOOLTIP),
                 ModelSocket.Input("model", optional=True, tooltip="Another model than the bundled one."),
                 StyleSocket.Input("style", optional=True, tooltip="A trained or blended style, which takes the place of the text."),
@@ -117,19 +129,45 @@ class StyleMambaStylize(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, text, strength, mask=None, model=None, style=None) -> io.NodeOutput:
+    def execute(cls, image, text, strength, resolution=0, mask=None, model=None, style=None) -> io.NodeOutput:
         import torch
+
+        from stylemamba import StyleMambaError
+        from stylemamba.pipeline import SMALLEST
 
         from .load import bundled_model
 
+        if 0 < resolution < SMALLEST:
+            raise StyleMambaError(
+                f"The resolution {resolution} is too small; use at least {SMALLEST} pixels, or 0 for the photo's own size."
+            )
         model = model or bundled_model()
         style = style or StyleMambaStyleEmbedding.execute(model, text)[0]
         masks = [None] * len(image) if mask is None else _masks(mask, image.movedim(-1, 1))
         progress, pictures = Progress(3 * len(image)), []
         for photo, part in zip(image.split(1), masks):  # one at a time: a long batch needs no more memory than its pictures
+            if 0 < resolution < min(photo.shape[1:3]):
+                pictures.append(_stylize_coarsely(model, photo, style, strength, progress, part, resolution))
+                continue
             latent = fuse(model, encode(model, photo, progress), style, strength, progress, part)
             pictures.append(decode(model, latent, progress))
         return io.NodeOutput(torch.cat(pictures))
+
+
+def _stylize_coarsely(model: Model, image, style: Style, strength: float, progress: Progress, mask, resolution: int):
+    """IMAGE (1, H, W, C) -> IMAGE of the same size; the style is made at ``resolution``, and the mask (1, 1, H, W) applied at full size."""
+    import torch
+
+    from stylemamba.detail import restore_detail, scaled_down
+
+    photo = _rgb(image)
+    small = scaled_down(photo, resolution)
+    latent = fuse(model, encode(model, small.movedim(1, -1), progress), style, strength, progress)
+    made = decode(model, latent, progress).movedim(-1, 1)
+    picture = restore_detail(made, small.to(made), photo.to(made), strength).clamp_(0, 1)
+    if mask is not None:
+        picture = torch.lerp(photo.to(picture), picture, mask.to(picture))
+    return torch.cat([picture, image[..., 3:4].movedim(-1, 1).to(picture)], 1).movedim(1, -1)
 
 
 def encode(model: Model, image, progress: Progress, vae=None) -> dict:

@@ -37,7 +37,15 @@ PREFERRED = {
     "van gogh": {"effect": False, "artwork": "classic-post-impressionism-vincent-van-gogh-the-starry-night.jpg"},
     "monet painting": {"effect": False, "artwork": "classic-impressionism-claude-monet-water-lilies.jpg"},
     "pop art": {"effect": True, "artwork": None},
-    "fauvism": {"effect": True, "artwork": None},
+    "impressionism": {"effect": False, "artwork": "wikiart-impressionism-berthe-morisot-young-girl-boating-1884.jpg"},
+    "abstract expressionism": {
+        "effect": False,
+        "artwork": "wikiart-abstract-expressionism-sam-francis-untitled-from-michel-waldberg-s-po-mes-dans-le.jpg",
+    },
+    "fauvism": {"effect": False, "artwork": "wikiart-fauvism-alberto-magnelli-woman-on-a-balcony-1914.jpg"},
+    "hokusai": {"effect": False, "artwork": "classic-ukiyo-e-katsushika-hokusai-the-great-wave-off-kanagawa-a-woodb.jpg"},
+    "kandinsky": {"effect": False, "artwork": "classic-abstract-art-wassily-kandinsky-composition-vii-an-abstract-pai.jpg"},
+    "picasso": {"effect": False, "artwork": "classic-cubism-pablo-picasso-la-muse.jpg"},
 }
 # Media with a few real examples are left to their effects; these few need the paintings.
 PAINTED = {"art", "artist"}
@@ -82,6 +90,10 @@ def label_of(style: dict, works: list[Picture]) -> str:
     return max(set(names), key=names.count)
 
 
+def save(path: Path, makers: dict) -> None:
+    path.write_text(json.dumps(makers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
@@ -110,6 +122,7 @@ def main():
         works = works_of(style, art)
         if name in PREFERRED:
             makers[name] = {"label": label_of(style, works), "makers": [PREFERRED[name]]}
+            save(path, makers)
             continue
         if name in makers or not works or not (style["group"] in PAINTED or name in LABELS or name == "chinese ink painting"):
             continue
@@ -128,7 +141,7 @@ def main():
             found += [(rate(m), m) for m in more]
         best = sorted(found, key=lambda pair: -pair[0])[: args.kept]
         makers[name] = {"label": label, "makers": [m for _, m in best]}
-        path.write_text(json.dumps(makers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        save(path, makers)
         effects = sum(m["effect"] for _, m in best)
         print(
             f"{name} ({label}): {best[0][0]:.2f} to {best[-1][0]:.2f}, {effects} with the effect; the worst {min(f[0] for f in found):.2f}",

@@ -66,3 +66,14 @@ def gram_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
         x, y = (torch.einsum("bchw,bdhw->bcd", t.float(), t.float()) / t[0, 0].numel() for t in (x, y))
         total = total + ((x - y).square().sum((1, 2)) / (y.square().sum((1, 2)) + 1e-6)).clamp(min=1e-8).sqrt()
     return total / len(a)
+
+
+def own_photo_loss(made: torch.Tensor, photos: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+    """(B,): how poorly a picture's deep features (B, C, h, w) are told to be its own photo's among all photos of the batch.
+
+    InfoNCE (arXiv 1807.03748) on a 4 x 4 map of the features. It asks that the content can still be told, not that it look the same.
+    """
+    made, photos = (F.adaptive_avg_pool2d(x.float(), 4).flatten(1) for x in (made, photos))
+    mean = photos.mean(0)
+    logits = F.normalize(made - mean, dim=1) @ F.normalize(photos - mean, dim=1).T / temperature
+    return F.cross_entropy(logits, torch.arange(len(made), device=made.device), reduction="none")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from make_targets import PAIRS, SIZE, slug
-from perceptual import SqueezeNetFeatures, content_distance, gram_distance
+from perceptual import SqueezeNetFeatures, content_distance, gram_distance, own_photo_loss
 from PIL import Image
 from probe import StyleProbe
 from safetensors.torch import load_file
@@ -48,7 +48,7 @@ class Pairs:
         # A teacher's strokes know no tile, unless an effect lies under them.
         self.free = {name for name in self.styles if name in makers and not any(m["effect"] for m in makers[name]["makers"])}
         # A teacher's strokes are harder to learn than an effect.
-        self.share = np.array([2.0 if name in makers else 1.0 for name in self.styles])
+        self.share = np.array([3.0 if name in makers else 1.0 for name in self.styles])
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
         self.pairs = None
@@ -159,7 +159,7 @@ def main():
     out, device = args.out, torch.device(args.device)
     torch.manual_seed(args.seed)
     vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32).requires_grad_(False).eval()
-    siglip = SiglipModel.from_pretrained(args.siglip).to(device).eval()
+    siglip = SiglipModel.from_pretrained(args.siglip).to(device, torch.float32).eval()
     encoder = StyleEncoder(siglip, AutoTokenizer.from_pretrained(args.tokenizer))
     makers = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8"))
     pairs = Pairs(Path(args.targets), encoder, args.wordings, makers, args.seed)
@@ -173,7 +173,7 @@ def main():
         found = fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
         assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
     ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
-    features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5)).to(device)
+    features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device)  # the last for what is depicted
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
     rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 5.0}
@@ -223,11 +223,14 @@ def main():
         coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean((1, 2, 3))
         pixel = (made - pictures).abs().mean((1, 2, 3))
         with torch.autocast(device.type, torch.bfloat16):
-            wanted = features(pictures)
-            got = features(made)
+            *wanted, _ = features(pictures)
+            *got, depicted = features(made)
+            with torch.no_grad():
+                own = features(photos)[-1]
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
-        place = torch.where(painted, 0.35, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 1.5, 0.5) * texture
+        content = own_photo_loss(depicted, own)
+        place = torch.where(painted, 0.25, 1.0)
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 2.0, 0.5) * texture + 0.1 * content
         loss = losses.mean() + 8 * grid(made, pictures)
         named = torch.zeros((), device=device)
         judged = [row for row, label in enumerate(labels) if label in probe.classes]
@@ -235,7 +238,7 @@ def main():
             # The probe sees whole pictures, as it learned them.
             asked = torch.tensor([probe.classes.index(labels[row]) for row in judged], device=device)
             named = F.cross_entropy(probe(made[judged]), asked)
-            loss = loss + 0.06 * len(judged) / len(labels) * named
+            loss = loss + 0.1 * len(judged) / len(labels) * named
         fusion.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
@@ -246,10 +249,13 @@ def main():
             for mean, value in zip(ema.parameters(), fusion.parameters()):
                 mean.lerp_(value, 1 - keep)
         log.append(
-            [*(m.mean().item() for m in (latent, coarse, pixel, perceptual, texture)), named.item() if large and judged else np.nan]
+            [
+                *(m.mean().item() for m in (latent, coarse, pixel, perceptual, texture, content)),
+                named.item() if large and judged else np.nan,
+            ]
         )
         if (step + 1) % 50 == 0:
-            keys = ("latent", "coarse", "pixel", "perceptual", "texture", "probe")
+            keys = ("latent", "coarse", "pixel", "perceptual", "texture", "content", "probe")
             row = dict(zip(keys, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
             print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
             then, log = time.time(), []

@@ -102,6 +102,10 @@ def stylize(
     style_image_weight: Annotated[
         float, typer.Option(min=0, max=1, help="Beside --style, the share of the picture: 0 is the words alone, 1 the picture alone.")
     ] = 0.5,
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=32, metavar="PIXELS", help="The shorter side at which the style is made: larger strokes, less time."),
+    ] = None,
     seed: Seed = None,
     device: Device = None,
     as_json: AsJson = False,
@@ -140,7 +144,13 @@ def stylize(
                     picture, alpha = photo
                     with _memory_errors(image):
                         result = pipe(
-                            picture, prompt, strength, style_image=shown, style_image_weight=style_image_weight, generator=_generator(seed)
+                            picture,
+                            prompt,
+                            strength,
+                            style_image=shown,
+                            style_image_weight=style_image_weight,
+                            resolution=resolution,
+                            generator=_generator(seed),
                         ).images[0]
                     image_files.write_image(result, alpha, out)
                 except StyleMambaError as error:
@@ -155,7 +165,8 @@ def stylize(
                         print(out, flush=True)
                 show(count, image)
     if as_json:
-        used = {"style": prompt or style_image or pipe.style["prompt"], "strength": strength, "seed": seed, "device": str(pipe.device)}
+        used = {"style": prompt or style_image or pipe.style["prompt"], "strength": strength, "resolution": resolution}
+        used |= {"seed": seed, "device": str(pipe.device)}
         _print_json({**used, "images": done, "failed": failed})
     return MISTAKE if failed else 0
 

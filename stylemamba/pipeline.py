@@ -14,6 +14,7 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .detail import restore_detail, scaled_down
 from .errors import StyleMambaError
 from .fusion import StyleMambaFusion
 from .images import load_images
@@ -22,6 +23,7 @@ from .style_file import EMBEDDING, base_hash, read_style, write_style
 from .tiling import TILE, stylise_in_tiles
 
 ANCHOR = "a photo"
+SMALLEST = 32  # px; at less there is nothing that a style could be seen in
 LARGEST_WHOLE = 1536 * 1536  # pixels; larger photos are stylised in tiles, as one at once takes half a gigabyte a megapixel
 
 
@@ -200,6 +202,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         return_dict: bool = True,
         style_image: Image.Image | str | Path | np.ndarray | torch.Tensor | list | None = None,
         style_image_weight: float = 0.5,
+        resolution: int | None = None,
     ) -> StyleMambaPipelineOutput | tuple:
         """Stylises one or more photos.
 
@@ -218,6 +221,9 @@ class StyleMambaPipeline(DiffusionPipeline):
             style_image: a picture whose style is taken, or a list with one for each image; a list of pairs ``(picture, weight)`` is
                 blended to one style.
             style_image_weight: with a prompt as well, the share of the picture's style, from 0 (the prompt alone) to 1 (the picture alone).
+            resolution: the shorter side, in pixels, at which the style is made; a larger photo is scaled down for it, and the picture gets
+                the photo's size and detail back. Smaller means larger strokes and less time. ``None`` works at the photo's own size.
+                Latents have the scaled-down photo's size.
 
         Raises:
             StyleMambaError: for an unreadable image, an empty prompt, counts that do not match, or values out of range.
@@ -227,6 +233,10 @@ class StyleMambaPipeline(DiffusionPipeline):
         if not 0 <= strength <= 3:
             raise StyleMambaError(
                 f"strength {strength} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated)."
+            )
+        if resolution is not None and not resolution >= SMALLEST:
+            raise StyleMambaError(
+                f"resolution {resolution} is out of range; use at least {SMALLEST} pixels, or None for the photo's own size."
             )
         images = load_images(image)
         styles = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
@@ -240,7 +250,7 @@ class StyleMambaPipeline(DiffusionPipeline):
 
         results = []
         for photo, style in self.progress_bar(list(zip(images, styles))):
-            results.append(self._stylise(photo, style[None], strength, generator, output_type))
+            results.append(self._stylise(photo, style[None], strength, generator, output_type, resolution))
         if output_type == "pil":
             results = [_to_pil(result) for result in results]
         else:
@@ -282,17 +292,28 @@ class StyleMambaPipeline(DiffusionPipeline):
             shown = blend_styles(shown, weights)[None]
         return shown if said is None else F.normalize(torch.lerp(said, shown, style_image_weight), dim=-1)
 
-    def _stylise(self, photo: Image.Image, style, strength, generator, output_type) -> torch.Tensor:
+    def _stylise(self, photo: Image.Image, style, strength, generator, output_type, resolution) -> torch.Tensor:
         """Latents, or the picture (1, 3, H, W): float in 0..1, or uint8 from tiles that are to be a PIL image."""
         latent_only = output_type == "latent"
         pixels = _to_bytes(photo).to(self._execution_device)
         height, width = pixels.shape[2:]
         if strength == 0 and not latent_only:
             return pixels.float() / 255
+        if resolution is not None and resolution < min(height, width):
+            pixels = pixels.float() / 255
+            small = scaled_down(pixels, resolution)
+            made = self._stylise_pixels(small, style, strength, generator, "latent" if latent_only else "pt")
+            return made if latent_only else restore_detail(made, small, pixels, strength).clamp_(0, 1)
+        return self._stylise_pixels(pixels, style, strength, generator, output_type)
+
+    def _stylise_pixels(self, pixels: torch.Tensor, style, strength, generator, output_type) -> torch.Tensor:
+        """`_stylise` at the size of the pixels (1, 3, H, W), uint8 or in 0..1."""
+        latent_only = output_type == "latent"
+        height, width = pixels.shape[2:]
         if max(height, width) > TILE and (height * width > LARGEST_WHOLE if self._tiling is None else self._tiling):
             dtype = torch.uint8 if output_type == "pil" else torch.float32
             return stylise_in_tiles(self, pixels, style, strength, generator, latent_only, dtype)
-        pixels = pixels.float() / 255
+        pixels = pixels.float() / (1 if pixels.is_floating_point() else 255)
         pad = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         latents = self.encode_images(F.pad(pixels, pad, mode="replicate"), generator)
         if strength == 0:

@@ -150,6 +150,14 @@ def test_json_tells_what_was_done(run):
     assert (image["input"], image["output"], image["width"], image["height"]) == ("photo.jpg", "photo-fire.png", 48, 32)
 
 
+def test_resolution_makes_the_style_smaller_and_the_picture_as_large(run, folder):
+    synthetic_photo(96, 70).save(folder / "large.png")
+    run("stylize", "large.png", "-s", "fire", "-o", "whole.png")
+    code, out, _ = run("stylize", "large.png", "-s", "fire", "-o", "coarse.png", "--resolution", "32", "--json")
+    assert code == 0 and json.loads(out)["resolution"] == 32
+    assert _pixels("coarse.png").shape == _pixels("whole.png").shape and not np.array_equal(_pixels("coarse.png"), _pixels("whole.png"))
+
+
 def test_one_bad_photo_does_not_stop_the_others(run, folder):
     (folder / "broken.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:400])
     code, out, err = run("stylize", "broken.jpg", "photo.jpg", "-s", "fire", "-o", "out", "--json")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline
 
@@ -27,6 +28,19 @@ def test_strength_zero_is_the_photo_and_more_changes_more(tiny_pipeline):
     distances = [np.abs(p - np.asarray(source, float)).mean() for p in pictures]
     assert distances[0] == 0 and distances == sorted(distances) and len(set(distances)) == 4
     assert distances[1] < 0.5 * distances[3]  # weak styles keep the photo's detail; they do not pay the VAE's loss at once
+
+
+def test_resolution_gives_the_photo_its_size_back(tiny_pipeline):
+    source = synthetic_photo(150, 101)
+    whole = tiny_pipeline(source, "ink", output_type="pt").images
+    for resolution in (101, 4096):  # nothing to scale down
+        assert torch.equal(tiny_pipeline(source, "ink", output_type="pt", resolution=resolution).images, whole)
+    coarse = tiny_pipeline(source, "ink", output_type="pt", resolution=48).images
+    assert coarse.shape == whole.shape and not torch.equal(coarse, whole)
+    assert tiny_pipeline(source, "ink", output_type="latent", resolution=48).images.shape[2:] == (12, 18)
+    nearly = tiny_pipeline(source, "ink", output_type="pt", resolution=48, strength=0.01).images
+    shown = tiny_pipeline(source, "ink", output_type="pt", strength=0).images
+    assert (nearly - shown).abs().mean() < 0.5 * (coarse - shown).abs().mean()
 
 
 def test_prompts_and_images_broadcast(tiny_pipeline):
@@ -66,7 +80,13 @@ def test_generator_makes_posterior_samples_repeatable(tiny_pipeline):
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [({"prompt": " "}, "empty"), ({"prompt": None}, "No prompt"), ({"strength": -0.1}, "strength"), ({"strength": 7}, "strength")],
+    [
+        ({"prompt": " "}, "empty"),
+        ({"prompt": None}, "No prompt"),
+        ({"strength": -0.1}, "strength"),
+        ({"strength": 7}, "strength"),
+        ({"resolution": 8}, "resolution 8"),
+    ],
 )
 def test_mistakes_are_named(tiny_pipeline, arguments, words):
     with pytest.raises(StyleMambaError, match=words):

@@ -75,6 +75,20 @@ def test_one_node_does_what_five_do(run, model, five_steps, fire):
     assert not torch.equal(picture[0], picture[1])
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_resolution_gives_the_pipelines_picture_and_leaves_what_is_masked(run, model, tiny_pipeline, channels):
+    photo, mask = (torch.rand(1, 70, 90, channels) * 255).round() / 255, torch.zeros(1, 70, 90)
+    mask[:, :30] = 1
+    expected = tiny_pipeline(photo[0, ..., :3].numpy(), "fire", strength=0.7, resolution=40, output_type="np").images
+    picture = run("Stylize", photo, "fire", 0.7, resolution=40, model=model)
+    assert picture.shape == photo.shape and torch.equal(picture[..., 3:], photo[..., 3:])
+    assert np.abs(picture[..., :3].numpy() - expected).max() < LEVEL
+    masked = run("Stylize", photo, "fire", 0.7, resolution=40, mask=mask, model=model)
+    assert torch.allclose(masked[:, 30:], photo[:, 30:]) and torch.allclose(masked[:, :30], picture[:, :30])
+    with pytest.raises(StyleMambaError, match="resolution 8"):
+        run("Stylize", photo, "fire", 0.7, resolution=8, model=model)
+
+
 def test_strength_zero_returns_the_photo(five_steps, fire):
     photo = image(30, 21)
     assert torch.allclose(five_steps(photo, fire, 0.0), photo, atol=1e-5)

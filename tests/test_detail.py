@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from synthetic import synthetic_photo
+
+from stylemamba.detail import restore_detail, scaled_down
+
+
+@pytest.fixture
+def photo():
+    return torch.from_numpy(np.array(synthetic_photo(121, 90))).permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture
+def small(photo):
+    return scaled_down(photo, 40)
+
+
+def distance(a, b):
+    return (a - b).abs().mean().item() * 255
+
+
+def test_the_shorter_side_gets_the_resolution(photo):
+    assert scaled_down(photo, 40).shape == (1, 3, 40, 54)
+    assert scaled_down(photo.transpose(2, 3), 40).shape == (1, 3, 54, 40)
+    assert scaled_down(photo[:, :, :1], 32).shape[2] == 32
+
+
+def test_a_style_of_colour_keeps_the_detail(photo, small):
+    """Darker, inverted, grey: what was done to the small photo is done to the large one."""
+    blurred = torch.nn.functional.interpolate(small, photo.shape[2:], mode="bicubic")
+    for style in (lambda x: x, lambda x: 0.2 + 0.5 * x, lambda x: 1 - x, lambda x: x.mean(1, keepdim=True).expand_as(x)):
+        restored = restore_detail(style(small), small, photo)
+        assert distance(restored, style(photo)) < 0.5 * distance(style(blurred), style(photo))
+
+
+def test_a_style_without_contrasts_gets_none(photo, small):
+    flat = torch.full_like(small, 0.4)
+    assert distance(restore_detail(flat, small, photo), 0.4) < 0.1
+
+
+def test_strokes_are_left_as_they_are(photo, small):
+    torch.manual_seed(0)
+    strokes = torch.rand_like(small)
+    enlarged = torch.nn.functional.interpolate(strokes, photo.shape[2:], mode="bicubic")
+    assert distance(restore_detail(strokes, small, photo), enlarged) < distance(
+        photo, torch.nn.functional.interpolate(small, photo.shape[2:])
+    )
+
+
+def test_a_faint_style_keeps_the_photo(photo, small):
+    assert distance(restore_detail(small, small, photo, strength=0), photo) < 1e-3
+    half = restore_detail(0.5 * small + 0.5 * (1 - small), small, photo, strength=0.5)
+    assert distance(half, torch.full_like(photo, 0.5)) < 0.35 * distance(photo, restore_detail(torch.zeros_like(small), small, photo))
+
+
+def test_gradients_flow_to_the_style(small, photo):
+    styled = small.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: restore_detail(x, small.double(), photo.double())[:, :, ::7, ::7], styled, fast_mode=True)
