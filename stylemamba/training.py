@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -119,11 +120,7 @@ def train_on_style(
             if style is not None:
                 target = F.normalize(style.detach().clone().to(target).reshape(-1), dim=-1)
             photos = _crops(load_images(images), size, batch_size, seed).to(device)
-            latents = torch.cat([pipe.encode_images(p[None]) for p in photos]).float()
-            photo_features = encoder.encode_image(photos)
             condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
-            draw = lambda z: pipe.decode_latents(fusion(z.to(fusion.dtype), condition.to(fusion.dtype))).clamp(0, 1)  # noqa: E731
-            untrained = torch.cat([draw(z[None]) for z in latents])
         direction = F.normalize(target - source, dim=-1)
 
         base = {name: parameter.detach().clone() for name, parameter in fusion.named_parameters()}
@@ -153,6 +150,16 @@ def train_on_style(
             "photos": hashlib.sha256(photos.cpu().numpy().tobytes()).hexdigest()[:16],
             "base": base_hash(dict(pipe.fusion.named_parameters())),
         }
+
+        # When a step first needs it, not beforehand: with a folder of photos nobody waits for the first step, or to interrupt.
+        @functools.cache
+        @torch.no_grad()
+        def known_of(index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            """A photo's latents, its embedding, and its picture by the fusion as it was before the training."""
+            photo = photos[index : index + 1]
+            latents = pipe.encode_images(photo).float()
+            return latents, encoder.encode_image(photo), pipe.decode_latents(pipe.fuse(latents, condition)).clamp(0, 1)
+
         modules = {"fusion": fusion, "losses": losses}
         start, history = 0, []
         if checkpoint_path is not None and Path(checkpoint_path).exists():
@@ -175,19 +182,20 @@ def train_on_style(
                 rng = np.random.default_rng((seed, step))
                 # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
                 pick = torch.from_numpy(np.append(0, 1 + rng.permutation(len(photos) - 1))[:batch_size]).to(device)
+                latents, photo_features, untrained = (torch.cat(parts) for parts in zip(*(known_of(index) for index in pick.tolist())))
                 masks = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 # On a GPU the networks run in bfloat16, which needs no loss scaling as fp16 does; losses and parameters stay in fp32.
                 with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    styled = fusion(latents[pick].to(fusion.dtype), condition.to(fusion.dtype)).float()
+                    styled = fusion(latents.to(fusion.dtype), condition.to(fusion.dtype)).float()
                     pictures = pipe.decode_latents(styled).clamp(0, 1)
                     features = encoder.encode_image(pictures)
                     masked = losses["masked_direction"](pictures, photos[pick], direction, generator=masks)
                 values = {
-                    "global_direction": losses["global_direction"](features, photo_features[pick], direction),
+                    "global_direction": losses["global_direction"](features, photo_features, direction),
                     "masked_direction": masked,
-                    "content": losses["content"](styled, latents[pick]),
+                    "content": losses["content"](styled, latents),
                     "total_variation": losses["total_variation"](pictures),
-                    "token_grid": losses["token_grid"](pictures, untrained[pick]),
+                    "token_grid": losses["token_grid"](pictures, untrained),
                 }
                 anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
                 values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
@@ -203,7 +211,7 @@ def train_on_style(
                     save_state(step)
                 if callback is not None:
                     facts = {"step": step, "num_train_steps": num_train_steps, "score": history[-1]["score"], "losses": numbers}
-                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, latents[:1], condition)})
+                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, known_of(0)[0], condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
             moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
@@ -220,7 +228,7 @@ def train_on_style(
                 "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")} if history else {},
             }
             with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
-                info["preview"] = encode_preview(_preview(pipe, fusion, latents[:1], condition))
+                info["preview"] = encode_preview(_preview(pipe, fusion, known_of(0)[0], condition))
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
             save_state(step)
     return history

@@ -83,6 +83,18 @@ def test_callback_gets_losses_and_a_preview(tiny_pipeline, photos):
     assert all(preview.size == (32, 32) for _, _, preview in seen)
 
 
+def test_a_folder_of_photos_does_not_delay_the_first_step(tiny_pipeline, photos, monkeypatch):
+    encode, seen = tiny_pipeline.encode_images, []
+    monkeypatch.setattr(tiny_pipeline, "encode_images", lambda images: (seen.append(len(images)), encode(images))[1])
+
+    def stop(step, info):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_pipeline.train_on_style("fire", photos * 20, callback=stop, **FAST)
+    assert 0 < sum(seen) <= FAST["batch_size"]
+
+
 def test_the_style_file_tells_what_it_is(tiny_pipeline, photos, tmp_path):
     shown = []
     look = lambda step, info: shown.append(info["preview"]())  # noqa: E731
