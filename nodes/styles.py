@@ -58,6 +58,8 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, text, style_image=None, image_weight=0.5, source_text="a photo") -> io.NodeOutput:
+        import torch.nn.functional as F
+
         from stylemamba import StyleMambaError
 
         text = text.strip()
@@ -70,8 +72,8 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
         if style_image is None:
             return io.NodeOutput(Style.of(pipe, text, said))
         pictures = style_image[..., :3].movedim(-1, 1).clamp(0, 1)
-        shown = sum(pipe.encode_style_image(picture[None])[0] for picture in pictures)
-        return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else _unit(shown)))
+        shown = F.normalize(sum(pipe.encode_style_image(picture[None])[0] for picture in pictures), dim=-1)
+        return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else shown))
 
 
 class StyleMambaBlendStyles(io.ComfyNode):
@@ -110,15 +112,10 @@ class StyleMambaBlendStyles(io.ComfyNode):
 
 
 def _between(a, b, share: float):
-    """From embedding ``a`` (share 0) to ``b`` (share 1), on the unit sphere."""
+    """From style ``a`` (share 0) to ``b`` (share 1), either an embedding (E,) or a blend (K, E)."""
     import torch
 
     from stylemamba.pipeline import blend_styles
 
-    return blend_styles(torch.stack([_unit(a), _unit(b)]), [1 - share, share])
-
-
-def _unit(embedding):
-    import torch.nn.functional as F
-
-    return F.normalize(embedding, dim=-1)
+    a, b = (style.reshape(-1, style.shape[-1]) for style in (a, b))
+    return blend_styles(torch.cat([a, b]), [1 - share] * len(a) + [share] * len(b))

@@ -246,8 +246,8 @@ def _fuse_one(pipe, sample, style: Style, strength: float, pixels: int, progress
     scaled = _scaled(pipe, sample)
     styled = at_once_or_in_tiles(
         pixels,
-        lambda: pipe.fuse(scaled, style.embedding, strength),
-        lambda side: fuse_in_tiles(pipe, scaled, style.embedding, strength, side, progress.check),
+        lambda: pipe.fuse(scaled, style.embedding[None], strength),
+        lambda side: fuse_in_tiles(pipe, scaled, style.embedding[None], strength, side, progress.check),
     )
     return _unscaled(pipe, styled)
 

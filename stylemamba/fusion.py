@@ -101,7 +101,8 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         """
         Args:
             latents: (B, C, h, w), scaled as the VAE's ``scaling_factor`` says; any h and w.
-            style: (B, E) unit embeddings, one style a latent, or (E,) or (1, E) for all.
+            style: (B, E) unit embeddings, one style a latent, or (E,) or (1, E) for all. Or (B, K, E) or (1, K, E): K styles by weight,
+                the weights being the rows' lengths, which sum to 1 (see `stylemamba.pipeline.blend_styles`).
 
         Returns:
             (B, C, h, w): the stylised latents.
@@ -114,10 +115,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
                 f"The fusion takes latents (B, {self.config.latent_channels}, h, w) but got {tuple(latents.shape)}; "
                 "use the VAE it was trained with."
             )
-        style = style.expand(latents.shape[0], -1)
-        if style.shape[1] != self.config.style_dim:
+        if style.shape[-1] != self.config.style_dim:
             raise StyleMambaError(
-                f"The fusion takes style embeddings of width {self.config.style_dim} but got {style.shape[1]}; "
+                f"The fusion takes style embeddings of width {self.config.style_dim} but got {style.shape[-1]}; "
                 "use the SigLIP it was trained with."
             )
         height, width = latents.shape[2:]
@@ -126,11 +126,28 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         tokens = self.embed(rearrange(padded, "b c (h p) (w q) -> b h w (p q c)", p=p, q=p))
         rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
         tokens = tokens + self.phase[rows][:, columns]
-        # Unit embeddings have components of size E ** -0.5; the linear layers are initialised for size 1.
-        known, texture = self.bank(style.to(tokens.dtype))
-        condition = self.condition(style.to(tokens.dtype) * self.config.style_dim**0.5) + known
+        condition, texture = self.look(style.to(tokens.dtype))
+        condition, texture = (x.expand(latents.shape[0], *x.shape[1:]) for x in (condition, texture))
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
         added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
         return latents + self.refine(latents, added[:, :, :height, :width], condition, texture)
+
+    def look(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Styles as `forward` takes them -> the condition (B, condition_size) and the texture (B, texture_channels, period, period).
+
+        Styles by weight are blended here, as conditional instance normalisation does (arXiv 1610.07629): an embedding between theirs
+        would be taken for the nearest known style, and the weights for a switch.
+        """
+        if style.dim() == 3:
+            weights = style.float().norm(dim=-1, keepdim=True)
+            units = (style / weights.clamp(min=1e-6)).to(style.dtype)
+            shares = (weights / weights.sum(1, keepdim=True)).to(style.dtype)
+            looks = (x.unflatten(0, style.shape[:2]) for x in self.look(units.flatten(0, 1)))
+            condition, texture = ((shares.view(*shares.shape[:2], *[1] * (x.dim() - 2)) * x).sum(1) for x in looks)
+            return condition, texture
+        style = style.reshape(-1, self.config.style_dim)
+        known, texture = self.bank(style)
+        # Unit embeddings have components of size E ** -0.5; the linear layers are initialised for size 1.
+        return self.condition(style * self.config.style_dim**0.5) + known, texture

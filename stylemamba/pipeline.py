@@ -246,7 +246,7 @@ class StyleMambaPipeline(DiffusionPipeline):
             )
         count = max(len(images), len(styles))
         images = images * (count if len(images) == 1 else 1)
-        styles = styles.expand(count, -1)
+        styles = styles.expand(count, *styles.shape[1:])
 
         results = []
         for photo, style in self.progress_bar(list(zip(images, styles))):
@@ -290,7 +290,13 @@ class StyleMambaPipeline(DiffusionPipeline):
         shown = torch.cat([self.encode_style_image(_to_tensor(picture)) for picture in load_images(style_image)])
         if weights is not None:
             shown = blend_styles(shown, weights)[None]
-        return shown if said is None else F.normalize(torch.lerp(said, shown, style_image_weight), dim=-1)
+        if said is None or style_image_weight == 1:
+            return shown
+        if style_image_weight == 0:
+            return said
+        said, shown = (style if style.dim() == 3 else style[:, None] for style in (said, shown))
+        said, shown = (s.expand(max(len(said), len(shown)), -1, -1) for s in (said, shown))
+        return torch.cat([(1 - style_image_weight) * said, style_image_weight * shown], 1)
 
     def _stylise(self, photo: Image.Image, style, strength, generator, output_type, resolution) -> torch.Tensor:
         """Latents, or the picture (1, 3, H, W): float in 0..1, or uint8 from tiles that are to be a PIL image."""
@@ -405,7 +411,10 @@ class StyleMambaPipeline(DiffusionPipeline):
 
 
 def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """The style between several: unit embeddings (N, E) and a weight for each -> the unit embedding (E,) of their weighted mean.
+    """The style between several, as the fusion takes it: unit embeddings (N, E) and a weight for each -> (K, E).
+
+    The rows are the K styles of any weight, their lengths the weights, which are made to sum to 1. Of one style alone it is (E,). Rows of a
+    blend may be blended again.
 
     Raises:
         StyleMambaError: when a weight is negative or not finite, or all are zero.
@@ -413,7 +422,9 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
     shares = torch.as_tensor(weights, dtype=styles.dtype, device=styles.device)
     if not shares.isfinite().all() or (shares < 0).any() or not shares.sum() > 0:
         raise StyleMambaError(f"The weights {list(weights)} cannot blend styles; give each a number from 0 up, and not all of them 0.")
-    return F.normalize(shares @ styles, dim=-1)
+    blend = (shares / shares.sum())[:, None] * styles
+    blend = blend[shares > 0]
+    return blend[0] if len(blend) == 1 else blend
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:

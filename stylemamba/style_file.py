@@ -18,7 +18,7 @@ from .low_rank import expand, factorise
 
 FORMAT = "stylemamba-style-1"
 PREVIEW_SIDE = 128  # px
-EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,) that the deltas were trained with
+EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,), or a blend (K, E), that the deltas were trained with
 
 
 def base_hash(parameters: dict[str, torch.Tensor]) -> str:

@@ -90,7 +90,7 @@ def train_on_style(
         parameters: ``"modulation"``; ``"low-rank"``, which moves small parameters as a whole and large matrices by a product of thin ones,
             so that a style file of the default fusion stays below 1 MB; or ``"all"``, whose style files are as large as the fusion.
         weights: of the losses.
-        style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example.
+        style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example; or a blend (K, E) of several.
         checkpoint_path: the training's state is kept in this file and continued from it when it exists; a continued training gives what an
             uninterrupted one gives.
         early_stop: ends the training when the style score has settled.
@@ -118,9 +118,10 @@ def train_on_style(
         with torch.no_grad():
             target, source = encoder.encode_text([prompt, source_prompt])
             if style is not None:
-                target = F.normalize(style.detach().clone().to(target).reshape(-1), dim=-1)
+                style = style.detach().clone().to(target)
+                target = F.normalize(style.reshape(-1, len(target)).sum(0), dim=-1)
             photos = _crops(load_images(images), size, batch_size, seed).to(device)
-            condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else target[None]).detach().clone().to(device)
+            condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else style[None]).detach().clone().to(device)
         direction = F.normalize(target - source, dim=-1)
 
         base = {name: parameter.detach().clone() for name, parameter in fusion.named_parameters()}

@@ -134,6 +134,26 @@ def test_between_two_known_styles_lies_their_blend():
     torch.testing.assert_close(texture[0], bank.textures.mean(0))
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_styles_by_weight_have_their_share_of_the_look(share):
+    """Half way in weights is half way in looks: a style is no switch."""
+    fusion, axes = known_style_fusion(), torch.eye(12)[:2]
+    first, second = (fusion.look(axis[None]) for axis in axes)
+    between = fusion.look((torch.tensor([[1 - share], [share]]) * axes)[None])
+    for a, b, found in zip(first, second, between):
+        torch.testing.assert_close(found, torch.lerp(a, b, share))
+
+
+def test_styles_by_weight_work_in_batches_and_with_weights_of_zero():
+    fusion, latents = random_fusion(), torch.randn(2, 4, 8, 6)
+    styles = torch.nn.functional.normalize(torch.randn(2, 3, 12), dim=-1) * torch.tensor([0.5, 0.5, 0.0])[:, None]
+    together = fusion(latents, styles)
+    alone = torch.cat([fusion(latents[i : i + 1], styles[i : i + 1, :2]) for i in range(2)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fusion(latents, styles[:1]), fusion(latents, styles[:1].expand(2, -1, -1)))
+    torch.testing.assert_close(fusion(latents, 2 * styles), together)
+
+
 def test_a_texture_repeats_from_the_corner_with_its_period():
     fusion = known_style_fusion(depth=1)
     with torch.no_grad():  # leave only the convolutions to act

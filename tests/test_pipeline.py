@@ -10,6 +10,7 @@ from PIL import Image
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline
+from stylemamba.pipeline import blend_styles
 
 
 def photo(width=50, height=38, seed=0) -> Image.Image:
@@ -148,6 +149,20 @@ def test_style_images_are_blended_by_their_weights_and_with_the_prompt(tiny_pipe
     assert not torch.allclose(made(style_image=[(red, 1), (blue, 1)]), made(style_image=red), atol=1e-6)
     assert torch.allclose(made(prompt="charcoal", style_image=red, style_image_weight=0), made(prompt="charcoal"), atol=1e-6)
     assert torch.allclose(made(prompt="charcoal", style_image=red, style_image_weight=1), made(style_image=red), atol=1e-6)
+    # Words by weight, and pictures by weight, mixed with each other; and a picture for each of two photos with one sentence.
+    mixed = made(prompt={"charcoal": 1, "a mosaic": 3}, style_image=[(red, 1), (blue, 2)])
+    assert mixed.shape == (1, 3, 38, 50) and not torch.allclose(mixed, made(prompt="charcoal"), atol=1e-3)
+    each = tiny_pipeline([photo(), photo()], "charcoal", style_image=[red, blue], output_type="pt").images
+    assert torch.allclose(each[1:], made(prompt="charcoal", style_image=blue), atol=1e-5)
+
+
+def test_a_blend_trains_and_travels_in_a_style_file(tiny_pipeline, tmp_path):
+    blend = blend_styles(tiny_pipeline.encode_prompt(["charcoal", "a mosaic"]), [1, 3])
+    tiny_pipeline.train_on_style("both", [photo()], num_train_steps=2, size=32, batch_size=1, style=blend)
+    made = tiny_pipeline(photo(), output_type="pt").images
+    tiny_pipeline.save_style(tmp_path / "both.safetensors")
+    tiny_pipeline.load_style(tmp_path / "both.safetensors")
+    assert torch.allclose(tiny_pipeline(photo(), output_type="pt").images, made, atol=1e-5)
 
 
 @pytest.mark.parametrize("weights", [(-1, 1), (0, 0), (float("nan"), 1)])
