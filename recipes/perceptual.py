@@ -68,6 +68,19 @@ def gram_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
     return total / len(a)
 
 
+def statistics_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
+    """(B,): relative difference of the mean and deviation of every channel, small channels counting as much as large ones.
+
+    It is what a linear probe on such statistics sees, where Gram matrices see the channels that respond most.
+    """
+    total = 0.0
+    for x, y in zip(a, b):
+        (mean, deviation), (wanted_mean, wanted_deviation) = ((t.float().mean((2, 3)), t.float().flatten(2).std(2)) for t in (x, y))
+        difference = (mean - wanted_mean).abs() + (deviation - wanted_deviation).abs()
+        total = total + (difference / (wanted_mean.abs() + wanted_deviation + 0.05 * y.float().abs().mean())).mean(1)
+    return total / len(a)
+
+
 def own_photo_loss(made: torch.Tensor, photos: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
     """(B,): how poorly a picture's deep features (B, C, h, w) are told to be its own photo's among all photos of the batch.
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from make_targets import PAIRS, SIZE, slug
-from perceptual import SqueezeNetFeatures, content_distance, gram_distance, own_photo_loss
+from perceptual import SqueezeNetFeatures, content_distance, gram_distance, own_photo_loss, statistics_distance
 from PIL import Image
 from probe import StyleProbe
 from safetensors.torch import load_file
@@ -145,7 +145,7 @@ def main():
     parser.add_argument("--init", help="folder of an earlier fusion of the same sizes to start from")
     parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every fourth step takes a quarter as many of 256 px")
+    parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every second step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--wordings", type=int, default=48)
     parser.add_argument("--config", type=json.loads, default={}, help="config values of the fusion, as JSON")
@@ -208,7 +208,7 @@ def main():
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["rate"]
-        large = step % 4 == 3
+        large = step % 2 == 1
         photos, pictures, style, labels, painted = pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng)
         photos, pictures, style, painted = (t.to(device) for t in (photos, pictures, style, painted))
         with torch.autocast(device.type, torch.bfloat16):
@@ -223,14 +223,16 @@ def main():
         coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean((1, 2, 3))
         pixel = (made - pictures).abs().mean((1, 2, 3))
         with torch.autocast(device.type, torch.bfloat16):
-            *wanted, _ = features(pictures)
+            *wanted, wanted_last = features(pictures)
             *got, depicted = features(made)
             with torch.no_grad():
                 own = features(photos)[-1]
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
+        moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)
         place = torch.where(painted, 0.25, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 2.0, 0.5) * texture + 0.1 * content
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 2.0, 0.5) * texture
+        losses = losses + torch.where(painted, 2.0, 0.3) * moments + 0.1 * content
         loss = losses.mean() + 8 * grid(made, pictures)
         named = torch.zeros((), device=device)
         judged = [row for row, label in enumerate(labels) if label in probe.classes]
@@ -238,7 +240,7 @@ def main():
             # The probe sees whole pictures, as it learned them.
             asked = torch.tensor([probe.classes.index(labels[row]) for row in judged], device=device)
             named = F.cross_entropy(probe(made[judged]), asked)
-            loss = loss + 0.1 * len(judged) / len(labels) * named
+            loss = loss + 0.2 * len(judged) / len(labels) * named
         fusion.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
@@ -250,12 +252,12 @@ def main():
                 mean.lerp_(value, 1 - keep)
         log.append(
             [
-                *(m.mean().item() for m in (latent, coarse, pixel, perceptual, texture, content)),
+                *(m.mean().item() for m in (latent, coarse, pixel, perceptual, texture, moments, content)),
                 named.item() if large and judged else np.nan,
             ]
         )
         if (step + 1) % 50 == 0:
-            keys = ("latent", "coarse", "pixel", "perceptual", "texture", "content", "probe")
+            keys = ("latent", "coarse", "pixel", "perceptual", "texture", "moments", "content", "probe")
             row = dict(zip(keys, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
             print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
             then, log = time.time(), []
