@@ -134,6 +134,40 @@ def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device
     print(f"first textures: standard deviation {values.std():.3f}, of which {kept:.0%} are kept", flush=True)
 
 
+@torch.no_grad()
+def stroke_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, gain: float = 0.6, count: int = 8) -> None:
+    """Lays strokes into the textures of the painted styles, which the losses alone leave smooth.
+
+    They come from where the teacher painted a flat part of a photo: of the flattest such windows the one whose strokes are most even, less
+    its slow changes, which would show as wallpaper, and with borders that meet.
+    """
+    bank, period, overlap = fusion.bank, fusion.bank.textures.shape[-1], 8
+    to_channels = torch.linalg.pinv(fusion.refine.grain.weight[:, :, 0, 0])
+    for style, name in enumerate(pairs.styles):
+        if name not in pairs.free:
+            continue
+        photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
+        photos, pictures = (
+            torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])
+        )
+        missed = encode_images(pictures) - fusion(encode_images(photos), pairs.embeddings[style][0].to(device))
+        factor, size = photos.shape[-1] // missed.shape[-1], period + overlap
+        windows = missed.unfold(2, size, 4).unfold(3, size, 4).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+        light = photos.mean(1, keepdim=True)
+        mean, square = (F.avg_pool2d(x, factor * size, 4 * factor) for x in (light, light * light))
+        windows = windows[(square - mean * mean).flatten().argsort()[: 8 * count]]
+        fine = windows - F.avg_pool2d(F.pad(windows, (4,) * 4, mode="reflect"), 9, 1)
+        energy = fine.square().sum(1, keepdim=True)
+        patches = F.avg_pool2d(energy, 7, 3).flatten(1)
+        uneven = patches.std(1) / patches.mean(1) + ((windows - fine).square().mean((1, 2, 3)) / fine.square().mean((1, 2, 3))).sqrt()
+        uneven[energy.mean((1, 2, 3)) < energy.mean((1, 2, 3)).quantile(0.4)] = torch.inf
+        tile = fine[uneven.argmin()]
+        fade = torch.linspace(0, 1, overlap, device=device)
+        tile[:, :overlap] = tile[:, :overlap] * fade.sqrt()[:, None] + tile[:, period:] * (1 - fade).sqrt()[:, None]
+        tile[:, :, :overlap] = tile[:, :, :overlap] * fade.sqrt() + tile[:, :, period:] * (1 - fade).sqrt()
+        bank.textures[style] += gain * torch.einsum("ac,chw->ahw", to_channels, tile[:, :period, :period])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", required=True, help="folder made by make_targets.py")
@@ -190,6 +224,7 @@ def main():
             with torch.no_grad():
                 fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
             first_textures(pairs, fusion, encode_images, device)
+        stroke_textures(pairs, fusion, encode_images, device)
         ema.load_state_dict(fusion.state_dict())
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
