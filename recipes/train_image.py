@@ -7,7 +7,6 @@ of stage 4. Augmentation: crops, blur, noise, colour, erased patches, and for ha
 """
 
 import argparse
-import copy
 import json
 import time
 from pathlib import Path
@@ -153,10 +152,7 @@ def main():
     known = Statistics(args.squeezenet, pictures, size, rng).to(device)
     head = torch.nn.Linear(model.config.vision_config.hidden_size, known.width).to(device)
     optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05)
-    # The mean over the last steps' weights tells styles that it did not see better than the last weights do.
-    mean = copy.deepcopy(model)
-    modules = {"tower": tower, "head": head, "ema": mean.vision_model}
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", modules, optimizer)
+    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"tower": tower, "head": head}, optimizer)
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -184,10 +180,6 @@ def main():
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         optimizer.step()
-        with torch.no_grad():
-            keep = min(0.998, (step + 1) / (step + 10))
-            for kept, value in zip(mean.vision_model.parameters(), tower.parameters()):
-                kept.lerp_(value, 1 - keep)
         log.append([loss.item(), (logits.argmax(-1) == labels).float().mean().item()])
         if (step + 1) % 50 == 0:
             loss, accuracy = np.mean(log, 0)
@@ -195,8 +187,8 @@ def main():
             print(json.dumps({key: round(float(value), 3) for key, value in row.items()}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 250 == 0 or step + 1 == args.steps:
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, modules, optimizer)
-            mean.save_pretrained(out / "siglip")
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"tower": tower, "head": head}, optimizer)
+            model.save_pretrained(out / "siglip")
 
 
 if __name__ == "__main__":
