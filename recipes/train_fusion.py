@@ -21,7 +21,11 @@ from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
 from stylemamba.losses import TokenGridLoss
 
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
+FAINT = 0.12  # of a painted style's texture, below which it has no strokes yet
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
+# How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these are the hardest.
+PAINTED_SHARE = 3.0
+SLOW_SHARES = {"pixel art": 8.0, "pop art": 8.0, "cubism": 8.0, "low poly": 5.0, "lichtenstein": 5.0, "leger": 5.0, "naive art": 5.0}
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -47,8 +51,7 @@ class Pairs:
             self.labels.append(makers.get(style["name"], {}).get("label"))
         # A teacher's strokes know no tile, unless an effect lies under them.
         self.free = {name for name in self.styles if name in makers and not any(m["effect"] for m in makers[name]["makers"])}
-        # A teacher's strokes are harder to learn than an effect.
-        self.share = np.array([3.0 if name in makers else 1.0 for name in self.styles])
+        self.share = np.array([SLOW_SHARES.get(name, PAINTED_SHARE if name in makers else 1.0) for name in self.styles])
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
         self.pairs = None
@@ -144,8 +147,8 @@ def stroke_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, devic
     bank, period, overlap = fusion.bank, fusion.bank.textures.shape[-1], 8
     to_channels = torch.linalg.pinv(fusion.refine.grain.weight[:, :, 0, 0])
     for style, name in enumerate(pairs.styles):
-        if name not in pairs.free:
-            continue
+        if name not in pairs.free or bank.textures[style].std() > FAINT:
+            continue  # an earlier fusion has its strokes already
         photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
         photos, pictures = (
             torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])
@@ -266,8 +269,8 @@ def main():
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)
         place = torch.where(painted, 0.25, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 2.0, 0.5) * texture
-        losses = losses + torch.where(painted, 2.0, 0.3) * moments + 0.1 * content
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 2.0, 0.8) * texture
+        losses = losses + torch.where(painted, 2.0, 0.6) * moments + 0.25 * content
         loss = losses.mean() + 8 * grid(made, pictures)
         named = torch.zeros((), device=device)
         judged = [row for row, label in enumerate(labels) if label in probe.classes]
