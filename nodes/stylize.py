@@ -164,7 +164,7 @@ def _stylize_coarsely(model: Model, image, style: Style, strength: float, progre
     small = scaled_down(photo, resolution)
     latent = fuse(model, encode(model, small.movedim(1, -1), progress), style, strength, progress)
     made = decode(model, latent, progress).movedim(-1, 1)
-    picture = restore_detail(made, small.to(made), photo.to(made), strength).clamp_(0, 1)
+    picture = restore_detail(made, small.to(made), photo.to(made), strength)
     if mask is not None:
         picture = torch.lerp(photo.to(picture), picture, mask.to(picture))
     return torch.cat([picture, image[..., 3:4].movedim(-1, 1).to(picture)], 1).movedim(1, -1)

@@ -5,15 +5,17 @@ import torch.nn.functional as F
 
 RADIUS = 2  # of the window, in pixels of the small picture
 EPSILON = 1e-4  # contrasts of less than a hundredth are too faint to say what the style does with contrasts
+BAND = 1024  # rows of the picture that are made at a time, so that memory does not grow with it
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def scaled_down(photo: torch.Tensor, resolution: int) -> torch.Tensor:
-    """A photo (B, 3, H, W) in 0..1, its shorter side being ``resolution`` pixels."""
+    """A photo (B, 3, H, W), in 0..1 or uint8, made so small that its shorter side has ``resolution`` pixels; in 0..1."""
     height, width = photo.shape[2:]
     scale = resolution / min(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return F.interpolate(photo, size, mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)
+    channels = [F.interpolate(_floats(c), size, mode="bicubic", antialias=True, align_corners=False) for c in photo.split(1, 1)]
+    return torch.cat(channels, 1).clamp_(0, 1)
 
 
 def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
@@ -26,22 +28,47 @@ def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tenso
     Args:
         styled: (B, 3, h, w), the picture made of ``small``.
         small: (B, 3, h, w) in 0..1, the scaled-down photo.
-        photo: (B, 3, H, W) in 0..1.
+        photo: (B, 3, H, W), in 0..1 or uint8.
         strength: of the style; what it leaves of the photo below 1 is taken from the photo as it is, colours and all.
 
     Returns:
-        (B, 3, H, W); values may leave 0..1 a little.
+        (B, 3, H, W) as the photo is: in 0..1, or uint8.
     """
-    size, light, kept = photo.shape[2:], _luminance(small), max(0, 1 - strength)
+    light, kept = _luminance(small), max(0, 1 - strength)
     styled = styled - kept * small
     mean = _window_mean(light)
     variance = (_window_mean(light * light) - mean * mean).clamp_(min=0)
     covariance = _window_mean(light * styled) - mean * _window_mean(styled)
-    gain = covariance / (variance + EPSILON)
-    detail = _luminance(photo) - F.interpolate(light, size, mode="bicubic", align_corners=False)
     # A gain beyond 2 is chance: it would turn the noise of a flat area into a texture.
-    gain = F.interpolate(gain.clamp_(-2, 2), size, mode="bilinear", align_corners=False)
-    return F.interpolate(styled, size, mode="bicubic", align_corners=False).addcmul(gain, detail).add(photo, alpha=kept)
+    gain = (covariance / (variance + EPSILON)).clamp_(-2, 2)
+    height, width = photo.shape[2:]
+    # Enlarged to the photo's width here, and to its height band by band.
+    styled, light = (F.interpolate(x, (x.shape[2], width), mode="bicubic", align_corners=False) for x in (styled, light))
+    gain = F.interpolate(gain, (gain.shape[2], width), mode="bilinear", align_corners=False)
+    smooth, linear = (_enlarging(small.shape[2], height, mode).to(small) for mode in ("bicubic", "bilinear"))
+    bands = []
+    for rows in (slice(top, top + BAND) for top in range(0, height, BAND)):
+        band = _floats(photo[:, :, rows]).to(styled)
+        detail = _luminance(band) - _enlarged(light, smooth[rows])
+        picture = _enlarged(styled, smooth[rows]).addcmul(_enlarged(gain, linear[rows]), detail).add(band, alpha=kept).clamp(0, 1)
+        bands.append(picture if photo.is_floating_point() else picture.mul_(255).round_().byte())
+    return torch.cat(bands, 2)
+
+
+def _enlarging(size: int, larger: int, mode: str) -> torch.Tensor:
+    """The matrix (larger, size) of an interpolation along one axis."""
+    return F.interpolate(torch.eye(size)[None, None], (larger, size), mode=mode, align_corners=False)[0, 0]
+
+
+def _enlarged(picture: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Some rows (B, C, n, W) of an enlarged picture (B, C, h, W), by those rows (n, h) of the matrix."""
+    used = rows.any(0).nonzero()
+    first, last = int(used[0]), int(used[-1])
+    return rows[:, first : last + 1] @ picture[:, :, first : last + 1]
+
+
+def _floats(photo: torch.Tensor) -> torch.Tensor:
+    return photo if photo.is_floating_point() else photo.float() / 255
 
 
 def _luminance(picture: torch.Tensor) -> torch.Tensor:

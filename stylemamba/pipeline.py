@@ -306,10 +306,9 @@ class StyleMambaPipeline(DiffusionPipeline):
         if strength == 0 and not latent_only:
             return pixels.float() / 255
         if resolution is not None and resolution < min(height, width):
-            pixels = pixels.float() / 255
             small = scaled_down(pixels, resolution)
             made = self._stylise_pixels(small, style, strength, generator, "latent" if latent_only else "pt")
-            return made if latent_only else restore_detail(made, small, pixels, strength).clamp_(0, 1)
+            return made if latent_only else restore_detail(made, small, pixels if output_type == "pil" else pixels.float() / 255, strength)
         return self._stylise_pixels(pixels, style, strength, generator, output_type)
 
     def _stylise_pixels(self, pixels: torch.Tensor, style, strength, generator, output_type) -> torch.Tensor:

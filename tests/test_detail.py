@@ -3,6 +3,7 @@ import pytest
 import torch
 from synthetic import synthetic_photo
 
+from stylemamba import detail
 from stylemamba.detail import restore_detail, scaled_down
 
 
@@ -52,6 +53,17 @@ def test_a_faint_style_keeps_the_photo(photo, small):
     assert distance(restore_detail(small, small, photo, strength=0), photo) < 1e-3
     half = restore_detail(0.5 * small + 0.5 * (1 - small), small, photo, strength=0.5)
     assert distance(half, torch.full_like(photo, 0.5)) < 0.35 * distance(photo, restore_detail(torch.zeros_like(small), small, photo))
+
+
+def test_bands_bytes_and_the_whole_give_one_picture(photo, small, monkeypatch):
+    styled = (1 - small).roll(1, 1)
+    whole = restore_detail(styled, small, photo, strength=0.8)
+    monkeypatch.setattr(detail, "BAND", 17)
+    assert torch.allclose(restore_detail(styled, small, photo, strength=0.8), whole, atol=1e-5)
+    as_bytes = restore_detail(styled, small, (photo * 255).round().byte(), strength=0.8)
+    assert as_bytes.dtype == torch.uint8 and distance(as_bytes / 255, whole) < 0.51
+    enlarged = torch.nn.functional.interpolate(small, photo.shape[2:], mode="bicubic").clamp(0, 1)
+    assert torch.allclose(restore_detail(small, small, enlarged), enlarged, atol=0.02)
 
 
 def test_gradients_flow_to_the_style(small, photo):
