@@ -1,6 +1,6 @@
 """Peak memory of stylising one photo, libraries and model included, each size in a process of its own.
 
-    python benchmarks/memory.py [--sizes 1024 2048 4096] [--strength 1] [--model FOLDER] [--whole]
+    python benchmarks/memory.py [--sizes 1024 2048 4096] [--strength 1] [--resolution PIXELS] [--model FOLDER] [--whole]
 
 Prints the resident set's peak in GiB (Linux, macOS). --whole turns tiling off.
 """
@@ -17,7 +17,7 @@ def peak_gib() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def stylise(size: int, strength: float, model: str | None, whole: bool, results) -> None:
+def stylise(size: int, strength: float, resolution: int | None, model: str | None, whole: bool, results) -> None:
     import numpy as np
     from PIL import Image
 
@@ -36,7 +36,7 @@ def stylise(size: int, strength: float, model: str | None, whole: bool, results)
     pipe(photo.resize((64, 64)), "an oil painting")
     loaded = peak_gib()
     started = time.perf_counter()
-    pipe(photo, "an oil painting", strength=strength)
+    pipe(photo, "an oil painting", strength=strength, resolution=resolution)
     results.put((loaded, peak_gib(), time.perf_counter() - started))
 
 
@@ -44,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--resolution", type=int, help="of the style; by default the photo's own size")
     parser.add_argument("--model", help="a folder made by save_pretrained; by default the bundled model")
     parser.add_argument("--whole", action="store_true", help="turn tiling off")
     arguments = parser.parse_args()
@@ -51,7 +52,9 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     for size in arguments.sizes:
         results = context.Queue()
-        process = context.Process(target=stylise, args=(size, arguments.strength, arguments.model, arguments.whole, results))
+        process = context.Process(
+            target=stylise, args=(size, arguments.strength, arguments.resolution, arguments.model, arguments.whole, results)
+        )
         process.start()
         process.join()
         if process.exitcode:
