@@ -14,7 +14,7 @@ def scaled_down(photo: torch.Tensor, resolution: int) -> torch.Tensor:
     height, width = photo.shape[2:]
     scale = resolution / min(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    channels = [F.interpolate(_floats(c), size, mode="bicubic", antialias=True, align_corners=False) for c in photo.split(1, 1)]
+    channels = [F.interpolate(as_floats(c), size, mode="bicubic", antialias=True, align_corners=False) for c in photo.split(1, 1)]
     return torch.cat(channels, 1).clamp_(0, 1)
 
 
@@ -48,7 +48,7 @@ def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tenso
     smooth, linear = (_enlarging(small.shape[2], height, mode).to(small) for mode in ("bicubic", "bilinear"))
     bands = []
     for rows in (slice(top, top + BAND) for top in range(0, height, BAND)):
-        band = _floats(photo[:, :, rows]).to(styled)
+        band = as_floats(photo[:, :, rows]).to(styled)
         detail = _luminance(band) - _enlarged(light, smooth[rows])
         picture = _enlarged(styled, smooth[rows]).addcmul(_enlarged(gain, linear[rows]), detail).add(band, alpha=kept).clamp(0, 1)
         bands.append(picture if photo.is_floating_point() else picture.mul_(255).round_().byte())
@@ -67,7 +67,8 @@ def _enlarged(picture: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return rows[:, first : last + 1] @ picture[:, :, first : last + 1]
 
 
-def _floats(photo: torch.Tensor) -> torch.Tensor:
+def as_floats(photo: torch.Tensor) -> torch.Tensor:
+    """A photo in 0..1, whether it is so already or uint8."""
     return photo if photo.is_floating_point() else photo.float() / 255
 
 

@@ -14,7 +14,7 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from .detail import restore_detail, scaled_down
+from .detail import as_floats, restore_detail, scaled_down
 from .errors import StyleMambaError
 from .fusion import StyleMambaFusion
 from .images import load_images
@@ -295,6 +295,10 @@ class StyleMambaPipeline(DiffusionPipeline):
         if style_image_weight == 0:
             return said
         said, shown = (style if style.dim() == 3 else style[:, None] for style in (said, shown))
+        if len(said) != len(shown) and 1 not in (len(said), len(shown)):
+            raise StyleMambaError(
+                f"{len(said)} prompts and {len(shown)} style images cannot be paired; give one of either, or as many of both."
+            )
         said, shown = (s.expand(max(len(said), len(shown)), -1, -1) for s in (said, shown))
         return torch.cat([(1 - style_image_weight) * said, style_image_weight * shown], 1)
 
@@ -304,11 +308,11 @@ class StyleMambaPipeline(DiffusionPipeline):
         pixels = _to_bytes(photo).to(self._execution_device)
         height, width = pixels.shape[2:]
         if strength == 0 and not latent_only:
-            return pixels.float() / 255
+            return as_floats(pixels)
         if resolution is not None and resolution < min(height, width):
             small = scaled_down(pixels, resolution)
             made = self._stylise_pixels(small, style, strength, generator, "latent" if latent_only else "pt")
-            return made if latent_only else restore_detail(made, small, pixels if output_type == "pil" else pixels.float() / 255, strength)
+            return made if latent_only else restore_detail(made, small, pixels if output_type == "pil" else as_floats(pixels), strength)
         return self._stylise_pixels(pixels, style, strength, generator, output_type)
 
     def _stylise_pixels(self, pixels: torch.Tensor, style, strength, generator, output_type) -> torch.Tensor:
@@ -318,7 +322,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         if max(height, width) > TILE and (height * width > LARGEST_WHOLE if self._tiling is None else self._tiling):
             dtype = torch.uint8 if output_type == "pil" else torch.float32
             return stylise_in_tiles(self, pixels, style, strength, generator, latent_only, dtype)
-        pixels = pixels.float() / (1 if pixels.is_floating_point() else 255)
+        pixels = as_floats(pixels)
         pad = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         latents = self.encode_images(F.pad(pixels, pad, mode="replicate"), generator)
         if strength == 0:

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from .detail import as_floats
 from .fusion import PHASE_PERIOD
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _pixels(photo: torch.Tensor, tile: _Tile, scale: int) -> torch.Tensor:
     """The photo (uint8, or float in 0..1) under a tile's window, float in 0..1, padded where the latents reach beyond the photo."""
     rows, columns = (_scaled(span.window, scale) for span in tile)
     pixels = photo[..., rows, columns]
-    pixels = pixels.float() / (255 if pixels.dtype == torch.uint8 else 1)
+    pixels = as_floats(pixels)
     bottom, right = (part.stop - part.start - length for part, length in zip((rows, columns), pixels.shape[2:]))
     return F.pad(pixels, (0, right, 0, bottom), mode="replicate")
 

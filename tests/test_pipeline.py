@@ -154,6 +154,8 @@ def test_style_images_are_blended_by_their_weights_and_with_the_prompt(tiny_pipe
     assert mixed.shape == (1, 3, 38, 50) and not torch.allclose(mixed, made(prompt="charcoal"), atol=1e-3)
     each = tiny_pipeline([photo(), photo()], "charcoal", style_image=[red, blue], output_type="pt").images
     assert torch.allclose(each[1:], made(prompt="charcoal", style_image=blue), atol=1e-5)
+    with pytest.raises(StyleMambaError, match="3 prompts and 2 style images"):
+        made(prompt=["a", "b", "c"], style_image=[red, blue])
 
 
 def test_a_blend_trains_and_travels_in_a_style_file(tiny_pipeline, tmp_path):
