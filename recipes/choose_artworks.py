@@ -32,16 +32,22 @@ ARTISTS = {
     "malevich": "Kazimir Malevich", "miro": "Joan Miro", "warhol": "Andy Warhol", "lichtenstein": "Roy Lichtenstein",
     "rousseau": "Henri Rousseau", "botero": "Fernando Botero", "kuindzhi": "Arkhip Kuindzhi",
 }  # fmt: skip
-# Chosen by eye: the probe knows a movement, but not what people think of first.
+# Chosen by eye: the probe knows a movement, but not what people think of first. Some are ``mixed`` with the style's effect: the teacher has
+# a real painting's strokes, but that painting's palette too, and often a dull one; the effect has the movement's colours.
 PREFERRED = {
     "van gogh": {"effect": False, "artwork": "classic-post-impressionism-vincent-van-gogh-the-starry-night.jpg"},
     "monet painting": {"effect": False, "artwork": "classic-impressionism-claude-monet-water-lilies.jpg"},
     "pop art": {"effect": True, "artwork": None},
-    "impressionism": {"effect": False, "artwork": "wikiart-impressionism-berthe-morisot-young-girl-boating-1884.jpg"},
-    "abstract expressionism": {
+    "impressionism": {"effect": False, "artwork": "wikiart-impressionism-adam-baltatu-venice-alleyways.jpg", "mixed": 0.3},
+    "pointillism": {"effect": False, "artwork": "wikiart-pointillism-theo-van-rysselberghe-rainbow-1892.jpg", "mixed": 0.5},
+    "abstract expressionism": {"effect": True, "artwork": "wikiart-abstract-expressionism-cy-twombly-summer-madness.jpg", "mixed": 0.5},
+    "naive art": {"effect": False, "artwork": "wikiart-naive-art-kazimir-malevich-we-went-from-the-kovno-1914.jpg", "mixed": 0.5},
+    "ukiyo-e": {
         "effect": False,
-        "artwork": "wikiart-abstract-expressionism-sam-francis-untitled-from-michel-waldberg-s-po-mes-dans-le.jpg",
+        "artwork": "wikiart-ukiyo-e-utagawa-toyokuni-ii-the-scholar-sugawara-no-michizane.jpg",
+        "mixed": 0.4,
     },
+    "chinese ink painting": {"effect": False, "artwork": "chinese-ink-song-119.jpg", "mixed": 0.5},
     "fauvism": {"effect": False, "artwork": "wikiart-fauvism-alberto-magnelli-woman-on-a-balcony-1914.jpg"},
     "hokusai": {"effect": False, "artwork": "classic-ukiyo-e-katsushika-hokusai-the-great-wave-off-kanagawa-a-woodb.jpg"},
     "kandinsky": {"effect": False, "artwork": "classic-abstract-art-wassily-kandinsky-composition-vii-an-abstract-pai.jpg"},
@@ -61,12 +67,16 @@ def works_of(style: dict, art: list[Picture]) -> list[Picture]:
 
 
 def render(photo: np.ndarray, maker: dict, teacher: StyleTransfer, art: Path, effect: str) -> np.ndarray:
-    """A photo (H, W, 3), uint8, by one maker: ``effect`` (apply the effect first) and ``artwork`` (a file name, or None)."""
+    """A photo (H, W, 3), uint8, by one maker: ``effect`` (apply the effect first), ``artwork`` (a file name, or None), and ``mixed`` (the
+    share of the effect's picture of the photo in the result, 0 where it is missing)."""
+    made, mixed = photo, maker.get("mixed", 0)
+    if maker["effect"] or mixed:
+        drawn = np.rint(EFFECTS[effect](photo.astype(np.float32) / 255) * 255).astype(np.uint8)
     if maker["effect"]:
-        photo = np.rint(EFFECTS[effect](photo.astype(np.float32) / 255) * 255).astype(np.uint8)
+        made = drawn
     if maker["artwork"]:
-        photo = np.asarray(teacher.stylize_with(Image.fromarray(photo), art / maker["artwork"]))
-    return photo
+        made = np.asarray(teacher.stylize_with(Image.fromarray(made), art / maker["artwork"]))
+    return np.rint((1 - mixed) * made + mixed * drawn).astype(np.uint8) if mixed else made
 
 
 @torch.no_grad()

@@ -59,11 +59,16 @@ def content_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tens
     return sum((x - y).abs().mean((1, 2, 3)) / (y.abs().mean() + 1e-6) for x, y in zip(a, b)) / len(a)
 
 
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """Features (B, C, h, w) -> (B, h * w, C); no copy where the layout is channels-last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2).float()
+
+
 def gram_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.Tensor:
     """(B,): relative difference of the features' Gram matrices (Gatys et al. 2016), those of all layers weighing alike."""
     total = 0.0
     for x, y in zip(a, b):
-        x, y = (torch.einsum("bchw,bdhw->bcd", t.float(), t.float()) / t[0, 0].numel() for t in (x, y))
+        x, y = (t.transpose(1, 2) @ t / t[0].numel() for t in (_rows(x), _rows(y)))
         total = total + ((x - y).square().sum((1, 2)) / (y.square().sum((1, 2)) + 1e-6)).clamp(min=1e-8).sqrt()
     return total / len(a)
 
@@ -75,9 +80,10 @@ def statistics_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.T
     """
     total = 0.0
     for x, y in zip(a, b):
-        (mean, deviation), (wanted_mean, wanted_deviation) = ((t.float().mean((2, 3)), t.float().flatten(2).std(2)) for t in (x, y))
+        x, y = _rows(x), _rows(y)
+        (mean, deviation), (wanted_mean, wanted_deviation) = ((t.mean(1), t.var(1).clamp(min=1e-12).sqrt()) for t in (x, y))
         difference = (mean - wanted_mean).abs() + (deviation - wanted_deviation).abs()
-        total = total + (difference / (wanted_mean.abs() + wanted_deviation + 0.05 * y.float().abs().mean())).mean(1)
+        total = total + (difference / (wanted_mean.abs() + wanted_deviation + 0.05 * y.abs().mean())).mean(1)
     return total / len(a)
 
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from make_targets import PAIRS, SIZE, slug
-from perceptual import SqueezeNetFeatures, content_distance, gram_distance, own_photo_loss, statistics_distance
+from perceptual import SqueezeNetFeatures
+from picture_losses import TERMS, PictureLosses
 from PIL import Image
 from probe import StyleProbe
 from safetensors.torch import load_file
@@ -18,14 +19,15 @@ from sentences import vocabulary, word_it, word_pair, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
-from stylemamba.losses import TokenGridLoss
 
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
 FAINT = 0.12  # of a painted style's texture, below which it has no strokes yet
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
 # How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these are the hardest.
-PAINTED_SHARE = 3.0
-SLOW_SHARES = {"pixel art": 8.0, "pop art": 8.0, "cubism": 8.0, "low poly": 5.0, "lichtenstein": 5.0, "leger": 5.0, "naive art": 5.0}
+PAINTED_SHARE = 2.0
+SLOW_SHARES = dict.fromkeys(
+    ("pop art", "cubism", "impressionism", "pointillism", "abstract expressionism", "naive art", "ukiyo-e", "chinese ink painting"), 8.0
+)
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -50,7 +52,8 @@ class Pairs:
             self.styles.append(style["name"])
             self.labels.append(makers.get(style["name"], {}).get("label"))
         # A teacher's strokes know no tile, unless an effect lies under them.
-        self.free = {name for name in self.styles if name in makers and not any(m["effect"] for m in makers[name]["makers"])}
+        drawn = {name for name, of in makers.items() if any(m["effect"] or m.get("mixed") for m in of["makers"])}
+        self.free = {name for name in self.styles if name in makers} - drawn
         self.share = np.array([SLOW_SHARES.get(name, PAINTED_SHARE if name in makers else 1.0) for name in self.styles])
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
@@ -71,24 +74,33 @@ class Pairs:
 
         One in 40 asks for the photo itself, one in ten for two styles at once.
         """
-        photos, pictures, embeddings, labels, painted = [], [], [], [], []
+        drawn = []
         for style in rng.choice(len(self.styles), count, p=self.share):
             kind = rng.random()
             if kind < 0.1 and self.pairs:
                 row = rng.integers(len(self.pairs["index"]))
-                index, picture, tile, label = self.pairs["index"][row], self.pairs["pictures"][row], TILE, None
-                embedding = self.pairs["embeddings"][row]
-            else:
-                row = rng.integers(len(self.index[style]))
-                index, picture, label = self.index[style][row], self.pictures[style][row], self.labels[style]
-                # Any offset where no tile is, or a pattern in the tokens' grid would cost nothing.
-                tile = 1 if self.styles[style] in self.free else TILE
-                if kind > 1 - 1 / 40:
-                    picture, pool, label = self.photos[index], self.plain, None
-                else:
-                    pool = self.embeddings[style]
-                # The first entries are the name and its plain wordings: what most people type.
-                embedding = pool[rng.integers(min(7, len(pool))) if rng.random() < 0.5 else rng.integers(len(pool))]
+                drawn.append((self.pairs["index"][row], self.pairs["pictures"][row], self.pairs["embeddings"][row], None, TILE))
+                continue
+            index, picture, embedding, label, tile = self.draw(style, rng)
+            if kind > 1 - 1 / 40:
+                picture, embedding, label = self.photos[index], self.plain[rng.integers(len(self.plain))], None
+            drawn.append((index, picture, embedding, label, tile))
+        return self.stack(drawn, size, rng)
+
+    def draw(self, style: int, rng: np.random.Generator):
+        """One of the style's pictures: its photo's index, the picture, a sentence's embedding, the art style's name, and what its crops
+        start at the multiples of."""
+        row, pool = rng.integers(len(self.index[style])), self.embeddings[style]
+        # The first entries are the name and its plain wordings: what most people type.
+        embedding = pool[rng.integers(min(7, len(pool))) if rng.random() < 0.5 else rng.integers(len(pool))]
+        # Any offset where no tile is, or a pattern in the tokens' grid would cost nothing.
+        tile = 1 if self.styles[style] in self.free else TILE
+        return self.index[style][row], self.pictures[style][row], embedding, self.labels[style], tile
+
+    def stack(self, drawn: list[tuple], size: int, rng: np.random.Generator):
+        """Crops of what was drawn, as `batch` returns them."""
+        photos, pictures, embeddings = [], [], []
+        for index, picture, embedding, _, tile in drawn:
             if rng.random() < 0.5:
                 # A sentence that no training saw lies beside those that it did: it must still ask for the nearest style.
                 other = self.others[rng.integers(len(self.others))]
@@ -98,10 +110,10 @@ class Pairs:
             photos.append(self.photos[index][crop])
             pictures.append(picture[crop])
             embeddings.append(embedding)
-            labels.append(label)
-            painted.append(label is not None and self.styles[style] in self.free)
+        labels, tiles = [label for _, _, _, label, _ in drawn], torch.tensor([tile for *_, tile in drawn])
         stack = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-        return stack(photos), stack(pictures), torch.stack(embeddings), labels, torch.tensor(painted)
+        painted = torch.tensor([label is not None for label in labels]) & (tiles == 1)
+        return stack(photos), stack(pictures), torch.stack(embeddings), labels, painted
 
 
 @torch.no_grad()
@@ -135,6 +147,23 @@ def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device
     fusion.refine.grain.weight[:, :channels] = axes.T[:, :, None, None] / scale
     kept = 1 - (values - values @ axes.T @ axes).square().sum() / values.square().sum()
     print(f"first textures: standard deviation {values.std():.3f}, of which {kept:.0%} are kept", flush=True)
+
+
+@torch.no_grad()
+def new_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, names: list[str], count: int = 24) -> None:
+    """As `first_textures`, of some styles of an earlier fusion, whose weights of the grain stay."""
+    bank, period = fusion.bank, fusion.bank.textures.shape[-1]
+    to_channels = torch.linalg.pinv(fusion.refine.grain.weight[:, :, 0, 0])
+    for style in (pairs.styles.index(name) for name in names):
+        bank.textures[style] = 0
+        bank.values[style] = 0
+        photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
+        photos, pictures = (
+            torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])
+        )
+        missed = encode_images(pictures) - fusion(encode_images(photos), pairs.embeddings[style][0].to(device))
+        shared = missed.unflatten(3, (-1, period)).unflatten(2, (-1, period)).mean((0, 2, 4))
+        bank.textures[style] = torch.einsum("ac,chw->ahw", to_channels, shared - shared.mean((1, 2), keepdim=True))
 
 
 @torch.no_grad()
@@ -180,22 +209,20 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--init", help="folder of an earlier fusion of the same sizes to start from")
+    parser.add_argument("--anew", nargs="*", default=[], help="styles whose targets are others than the earlier fusion's: new textures")
     parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every second step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--wordings", type=int, default=48)
     parser.add_argument("--config", type=json.loads, default={}, help="config values of the fusion, as JSON")
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile everything that is trained through: three times faster, needs a C++ compiler"
-    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
 
     out, device = args.out, torch.device(args.device)
     torch.manual_seed(args.seed)
-    vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32).requires_grad_(False).eval()
+    vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32, memory_format=torch.channels_last).requires_grad_(False).eval()
     siglip = SiglipModel.from_pretrained(args.siglip).to(device, torch.float32).eval()
     encoder = StyleEncoder(siglip, AutoTokenizer.from_pretrained(args.tokenizer))
     makers = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8"))
@@ -210,10 +237,11 @@ def main():
         found = fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
         assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
     ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
-    features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device)  # the last for what is depicted
+    # The last tap is for what is depicted.
+    features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device, memory_format=torch.channels_last)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
-    rates = {"bank.keys": 0.1, "bank.values": 3.0, "bank.textures": 5.0}
+    rates = {"bank.keys": 0.1, "bank.values": 6.0, "bank.textures": 3.0}
     matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and n.endswith(".weight") and p.dim() == 2}
     rest = [p for n, p in fusion.named_parameters() if n not in rates and n not in matrices]
     groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
@@ -227,18 +255,16 @@ def main():
             with torch.no_grad():
                 fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
             first_textures(pairs, fusion, encode_images, device)
+        new_textures(pairs, fusion, encode_images, device, args.anew)
         stroke_textures(pairs, fusion, encode_images, device)
         ema.load_state_dict(fusion.state_dict())
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
         optimizers["muon"].state.clear()  # of another step: the training was killed between the two files
 
-    # A loss on texture statistics invites a grid on flat areas.
-    grid = TokenGridLoss(fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1))
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
-    fuse = fusion
-    if args.compile:
-        fuse, features, encode_images, decode = (torch.compile(f, dynamic=False) for f in (fusion, features, encode_images, decode))
+    tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
+    losses = PictureLosses(features, probe, tokens, content=0.35)
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -248,37 +274,15 @@ def main():
                 group["lr"] = lr * group["rate"]
         large = step % 2 == 1
         photos, pictures, style, labels, painted = pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng)
-        photos, pictures, style, painted = (t.to(device) for t in (photos, pictures, style, painted))
+        photos, pictures = (t.to(device, memory_format=torch.channels_last) for t in (photos, pictures))
+        style, painted = style.to(device), painted.to(device)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
-            latents = fuse(source, style)
+            latents = fusion(source, style)
             made = decode(latents)
-        latents, made = latents.float(), made.float()
-        # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their
-        # statistics fit. That holds for a painter's strokes more than for an effect's textures, which repeat from the picture's corner.
-        latent = (latents - target).abs().mean((1, 2, 3))
-        coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean((1, 2, 3))
-        pixel = (made - pictures).abs().mean((1, 2, 3))
-        with torch.autocast(device.type, torch.bfloat16):
-            *wanted, wanted_last = features(pictures)
-            *got, depicted = features(made)
-            with torch.no_grad():
-                own = features(photos)[-1]
-        perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
-        moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
-        content = own_photo_loss(depicted, own)
-        place = torch.where(painted, 0.25, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 2.0, 0.8) * texture
-        losses = losses + torch.where(painted, 2.0, 0.6) * moments + 0.25 * content
-        loss = losses.mean() + 8 * grid(made, pictures)
-        named = torch.zeros((), device=device)
-        judged = [row for row, label in enumerate(labels) if label in probe.classes]
-        if large and judged:
-            # The probe sees whole pictures, as it learned them.
-            asked = torch.tensor([probe.classes.index(labels[row]) for row in judged], device=device)
-            named = F.cross_entropy(probe(made[judged]), asked)
-            loss = loss + 0.2 * len(judged) / len(labels) * named
+        latent = (latents.float() - target).abs().mean((1, 2, 3))
+        loss, terms = losses(made.float(), pictures, photos, latent, labels, painted, whole=large)
         fusion.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
@@ -288,15 +292,9 @@ def main():
             keep = min(0.998, (step + 1) / (step + 10))
             for mean, value in zip(ema.parameters(), fusion.parameters()):
                 mean.lerp_(value, 1 - keep)
-        log.append(
-            [
-                *(m.mean().item() for m in (latent, coarse, pixel, perceptual, texture, moments, content)),
-                named.item() if large and judged else np.nan,
-            ]
-        )
+        log.append(terms)
         if (step + 1) % 50 == 0:
-            keys = ("latent", "coarse", "pixel", "perceptual", "texture", "moments", "content", "probe")
-            row = dict(zip(keys, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
+            row = dict(zip(TERMS, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
             print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 100 == 0 or step + 1 == args.steps:

@@ -1,0 +1,67 @@
+"""What the fusion's pictures are judged by in training: the target, its statistics, its style's name, and the photo that it was."""
+
+import torch
+import torch.nn.functional as F
+from perceptual import SqueezeNetFeatures, content_distance, gram_distance, own_photo_loss, statistics_distance
+from probe import StyleProbe
+
+from stylemamba.losses import TokenGridLoss
+
+TERMS = ("latent", "coarse", "pixel", "perceptual", "texture", "moments", "content", "probe")
+
+
+class PictureLosses:
+    """
+    Args:
+        features: SqueezeNet's with five taps, the last of which says what is depicted.
+        probe: knows the art styles.
+        grid: side of the fusion's tokens in pixels.
+        content: weight of whose photo a picture still is.
+    """
+
+    def __init__(self, features: SqueezeNetFeatures, probe: StyleProbe, grid: int, content: float):
+        self.features, self.probe, self.content = features, probe, content
+        # A loss on texture statistics invites a grid on flat areas.
+        self.grid = TokenGridLoss(grid)
+
+    def __call__(
+        self,
+        made: torch.Tensor,
+        pictures: torch.Tensor,
+        photos: torch.Tensor,
+        latent: torch.Tensor,
+        labels: list[str | None],
+        painted: torch.Tensor,
+        whole: bool,
+    ) -> tuple[torch.Tensor, list[float]]:
+        """The loss, and the mean of each of `TERMS` (NaN where it does not apply).
+
+        Args:
+            made, pictures, photos: (B, 3, H, W) in 0..1: the fusion's, the targets, and what both came from.
+            latent: (B,), distance of the latents.
+            labels: the names of the pictures' art styles.
+            painted: (B,) bool, which targets are the teacher's alone.
+            whole: whether the pictures are whole; the probe sees only these, as it learned them.
+        """
+        # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their
+        # statistics fit. That holds for a painter's strokes more than for an effect's textures, which repeat from the picture's corner.
+        coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean((1, 2, 3))
+        pixel = (made - pictures).abs().mean((1, 2, 3))
+        with torch.autocast(made.device.type, torch.bfloat16):
+            *got, depicted = self.features(made)
+            with torch.no_grad():
+                *wanted, wanted_last = self.features(pictures)
+                own = self.features(photos)[-1]
+        perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
+        moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
+        content = own_photo_loss(depicted, own)
+        place = torch.where(painted, 0.25, 1.0)
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 1.5, 0.8) * texture
+        losses = losses + torch.where(painted, 1.5, 0.6) * moments + self.content * content
+        loss, named = losses.mean() + 8 * self.grid(made, pictures), torch.nan
+        judged = [row for row, label in enumerate(labels) if label in self.probe.classes]
+        if whole and judged:
+            asked = torch.tensor([self.probe.classes.index(labels[row]) for row in judged], device=made.device)
+            cross_entropy = F.cross_entropy(self.probe(made[judged]), asked)
+            loss, named = loss + 0.2 * len(judged) / len(labels) * cross_entropy, cross_entropy.item()
+        return loss, [*(term.mean().item() for term in (latent, coarse, pixel, perceptual, texture, moments, content)), named]
