@@ -13,6 +13,7 @@ that style, art styles only). Needs, besides the package and its extra ``evaluat
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -333,7 +334,8 @@ def main():
     rows = {}
     for name, make in makers.names().items():
         folder = args.cache if name in ("targets", "teacher") else None
-        found = remember(folder, f"{name}-{len(photos)}-{period}", lambda: look_at(judge, make, photos, period))  # noqa: B023
+        made_by = hashlib.sha1(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8] if name == "targets" else "any"
+        found = remember(folder, f"{name}-{len(photos)}-{period}-{made_by}", lambda: look_at(judge, make, photos, period))  # noqa: B023
         report(f"Pictures by {name}", judged_figures(judge, found, sources, every))
         for style, line in confusion(judge, found).items():
             print(f"    {style:38} {line}")

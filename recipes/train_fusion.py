@@ -23,7 +23,8 @@ from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
 FAINT = 0.12  # of a painted style's texture, below which it has no strokes yet
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
-# How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these are the hardest.
+# How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these, most of them
+# mixtures of both, are the hardest.
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     ("pop art", "cubism", "impressionism", "pointillism", "abstract expressionism", "naive art", "ukiyo-e", "chinese ink painting"), 8.0
@@ -121,6 +122,20 @@ def encode(encoder: StyleEncoder, texts: list[str]) -> torch.Tensor:
     return torch.cat([encoder.encode_text(texts[at : at + 200]) for at in range(0, len(texts), 200)]).cpu()
 
 
+def missed(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, style: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """``count`` photos, and what the fusion's latents of them lack to those of the style's pictures."""
+    photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
+    photos, pictures = (torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count]))
+    with torch.autocast(device.type, torch.bfloat16):
+        source, wanted = encode_images(torch.cat([photos, pictures])).chunk(2)
+        return photos, (wanted - fusion(source, pairs.embeddings[style][0].to(device))).float()
+
+
+def shared_texture(latents: torch.Tensor, period: int) -> torch.Tensor:
+    """(B, C, h, w) -> (C, period, period): what they have in common, tile over tile."""
+    return latents.unflatten(3, (-1, period)).unflatten(2, (-1, period)).mean((0, 2, 4))
+
+
 @torch.no_grad()
 def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, count: int = 10) -> None:
     """Starts the bank's textures as what a style's targets have in common, tile over tile, and the fusion does not make yet.
@@ -133,12 +148,7 @@ def first_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device
     for style, name in enumerate(pairs.styles):
         if name in pairs.free:
             continue
-        photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
-        pictures = [torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])]
-        with torch.autocast(device.type, torch.bfloat16):
-            source, wanted = encode_images(torch.cat(pictures)).chunk(2)
-            missed = wanted - fusion(source, pairs.embeddings[style][0].to(device))
-        found[style] = missed.float().unflatten(3, (-1, period)).unflatten(2, (-1, period)).mean((0, 2, 4))
+        found[style] = shared_texture(missed(pairs, fusion, encode_images, device, style, count)[1], period)
     values = found.permute(0, 2, 3, 1).flatten(0, 2)
     _, _, axes = torch.linalg.svd(values - values.mean(0), full_matrices=False)
     axes = axes[:channels]
@@ -155,14 +165,8 @@ def new_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, 
     bank, period = fusion.bank, fusion.bank.textures.shape[-1]
     to_channels = torch.linalg.pinv(fusion.refine.grain.weight[:, :, 0, 0])
     for style in (pairs.styles.index(name) for name in names):
-        bank.textures[style] = 0
-        bank.values[style] = 0
-        photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
-        photos, pictures = (
-            torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])
-        )
-        missed = encode_images(pictures) - fusion(encode_images(photos), pairs.embeddings[style][0].to(device))
-        shared = missed.unflatten(3, (-1, period)).unflatten(2, (-1, period)).mean((0, 2, 4))
+        bank.textures[style], bank.values[style] = 0, 0
+        shared = shared_texture(missed(pairs, fusion, encode_images, device, style, count)[1], period)
         bank.textures[style] = torch.einsum("ac,chw->ahw", to_channels, shared - shared.mean((1, 2), keepdim=True))
 
 
@@ -178,13 +182,9 @@ def stroke_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, devic
     for style, name in enumerate(pairs.styles):
         if name not in pairs.free or bank.textures[style].std() > FAINT:
             continue  # an earlier fusion has its strokes already
-        photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
-        photos, pictures = (
-            torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count])
-        )
-        missed = encode_images(pictures) - fusion(encode_images(photos), pairs.embeddings[style][0].to(device))
-        factor, size = photos.shape[-1] // missed.shape[-1], period + overlap
-        windows = missed.unfold(2, size, 4).unfold(3, size, 4).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+        photos, lacking = missed(pairs, fusion, encode_images, device, style, count)
+        factor, size = photos.shape[-1] // lacking.shape[-1], period + overlap
+        windows = lacking.unfold(2, size, 4).unfold(3, size, 4).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
         light = photos.mean(1, keepdim=True)
         mean, square = (F.avg_pool2d(x, factor * size, 4 * factor) for x in (light, light * light))
         windows = windows[(square - mean * mean).flatten().argsort()[: 8 * count]]
