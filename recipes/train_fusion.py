@@ -19,16 +19,16 @@ from sentences import vocabulary, word_it, word_pair, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
+from stylemamba.noise import NOISE_PERIOD
 
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
-FAINT = 0.12  # of a painted style's texture, below which it has no strokes yet
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
 # How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these, most of them
 # mixtures of both, are the hardest.
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     ("pop art", "cubism", "impressionism", "pointillism", "abstract expressionism", "naive art", "ukiyo-e", "chinese ink painting"), 8.0
-)
+) | {"charcoal": 3.0}
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -170,36 +170,6 @@ def new_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, 
         bank.textures[style] = torch.einsum("ac,chw->ahw", to_channels, shared - shared.mean((1, 2), keepdim=True))
 
 
-@torch.no_grad()
-def stroke_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, gain: float = 0.6, count: int = 8) -> None:
-    """Lays strokes into the textures of the painted styles, which the losses alone leave smooth.
-
-    They come from where the teacher painted a flat part of a photo: of the flattest such windows the one whose strokes are most even, less
-    its slow changes, which would show as wallpaper, and with borders that meet.
-    """
-    bank, period, overlap = fusion.bank, fusion.bank.textures.shape[-1], 8
-    to_channels = torch.linalg.pinv(fusion.refine.grain.weight[:, :, 0, 0])
-    for style, name in enumerate(pairs.styles):
-        if name not in pairs.free or bank.textures[style].std() > FAINT:
-            continue  # an earlier fusion has its strokes already
-        photos, lacking = missed(pairs, fusion, encode_images, device, style, count)
-        factor, size = photos.shape[-1] // lacking.shape[-1], period + overlap
-        windows = lacking.unfold(2, size, 4).unfold(3, size, 4).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-        light = photos.mean(1, keepdim=True)
-        mean, square = (F.avg_pool2d(x, factor * size, 4 * factor) for x in (light, light * light))
-        windows = windows[(square - mean * mean).flatten().argsort()[: 8 * count]]
-        fine = windows - F.avg_pool2d(F.pad(windows, (4,) * 4, mode="reflect"), 9, 1)
-        energy = fine.square().sum(1, keepdim=True)
-        patches = F.avg_pool2d(energy, 7, 3).flatten(1)
-        uneven = patches.std(1) / patches.mean(1) + ((windows - fine).square().mean((1, 2, 3)) / fine.square().mean((1, 2, 3))).sqrt()
-        uneven[energy.mean((1, 2, 3)) < energy.mean((1, 2, 3)).quantile(0.4)] = torch.inf
-        tile = fine[uneven.argmin()]
-        fade = torch.linspace(0, 1, overlap, device=device)
-        tile[:, :overlap] = tile[:, :overlap] * fade.sqrt()[:, None] + tile[:, period:] * (1 - fade).sqrt()[:, None]
-        tile[:, :, :overlap] = tile[:, :, :overlap] * fade.sqrt() + tile[:, :, period:] * (1 - fade).sqrt()
-        bank.textures[style] += gain * torch.einsum("ac,chw->ahw", to_channels, tile[:, :period, :period])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", required=True, help="folder made by make_targets.py")
@@ -231,12 +201,15 @@ def main():
     print(f"{len(pairs.styles)} styles: {', '.join(pairs.styles)}", flush=True)
 
     style_dim = siglip.config.vision_config.hidden_size
-    fusion = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device)
+    config = {"latent_channels": vae.config.latent_channels, "style_dim": style_dim, "known_styles": len(pairs.styles), **args.config}
+    fusion, ema = (StyleMambaFusion(**config).to(device) for _ in range(2))
+    ema.requires_grad_(False)
     if args.init:
         # What an earlier fusion lacks keeps its initialisation; what it has must fit.
-        found = fusion.load_state_dict(load_file(Path(args.init) / "diffusion_pytorch_model.safetensors"), strict=False)
+        earlier = load_file(Path(args.init) / "diffusion_pytorch_model.safetensors")
+        earlier |= {n: v[: config["known_styles"]] for n, v in earlier.items() if n.startswith("bank.")}
+        found = fusion.load_state_dict(earlier, strict=False)
         assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
-    ema = StyleMambaFusion(latent_channels=vae.config.latent_channels, style_dim=style_dim, **args.config).to(device).requires_grad_(False)
     # The last tap is for what is depicted.
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device, memory_format=torch.channels_last)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
@@ -256,7 +229,10 @@ def main():
                 fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
             first_textures(pairs, fusion, encode_images, device)
         new_textures(pairs, fusion, encode_images, device, args.anew)
-        stroke_textures(pairs, fusion, encode_images, device)
+        loose = torch.tensor([name in pairs.free for name in pairs.styles], device=device)
+        fusion.bank.looseness.copy_(loose)
+        with torch.no_grad():
+            fusion.bank.textures[loose] = 0
         ema.load_state_dict(fusion.state_dict())
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
@@ -264,7 +240,8 @@ def main():
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
-    losses = PictureLosses(features, probe, tokens, content=0.35)
+    losses = PictureLosses(features, probe, tokens, content=0.7)
+    period = fusion.bank.textures.shape[-1]
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -279,7 +256,7 @@ def main():
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
-            latents = fusion(source, style)
+            latents = fusion(source, style, tuple(period * rng.integers(NOISE_PERIOD // period, size=2)))  # anywhere in the noise
             made = decode(latents)
         latent = (latents.float() - target).abs().mean((1, 2, 3))
         loss, terms = losses(made.float(), pictures, photos, latent, labels, painted, whole=large)

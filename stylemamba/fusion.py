@@ -9,6 +9,7 @@ from torch import nn
 
 from .errors import StyleMambaError
 from .mixer import Mamba2D
+from .noise import NoiseField
 from .refinement import Refinement, StyleBank
 
 PHASE_PERIOD = 8  # tokens
@@ -81,6 +82,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         self.embed = nn.Linear(latent_channels * patch_size**2, hidden_size)
         # Where a token lies within a fixed tile, so that screens, tesserae and paper grain can be drawn; free of the picture's size.
         self.phase = nn.Parameter(torch.zeros(PHASE_PERIOD, PHASE_PERIOD, hidden_size))
+        # What a loosely drawn style has instead of it.
+        self.noise = NoiseField()
+        self.embed_noise = nn.Linear(NoiseField.channels * patch_size**2, hidden_size, bias=False)
         condition = min(style_dim, hidden_size)
         self.condition = nn.Sequential(nn.Linear(style_dim, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU())
         self.bank = StyleBank(style_dim, condition, known_styles, texture_channels, PHASE_PERIOD * patch_size)
@@ -97,12 +101,13 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
             nn.init.zeros_(layer.bias)
         self.refine = Refinement(latent_channels, refine_size, refine_depth, condition, texture_channels)
 
-    def forward(self, latents: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+    def forward(self, latents: torch.Tensor, style: torch.Tensor, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
         """
         Args:
             latents: (B, C, h, w), scaled as the VAE's ``scaling_factor`` says; any h and w.
             style: (B, E) unit embeddings, one style a latent, or (E,) or (1, E) for all. Or (B, K, E) or (1, K, E): K styles by weight,
                 the weights being the rows' lengths, which sum to 1 (see `stylemamba.pipeline.blend_styles`).
+            origin: row and column, in latent pixels, at which the latents lie in the picture; multiples of ``patch_size * PHASE_PERIOD``.
 
         Returns:
             (B, C, h, w): the stylised latents.
@@ -123,19 +128,23 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         height, width = latents.shape[2:]
         p = self.config.patch_size
         padded = F.pad(latents, (0, -width % p, 0, -height % p), mode="replicate") if height % p or width % p else latents
-        tokens = self.embed(rearrange(padded, "b c (h p) (w q) -> b h w (p q c)", p=p, q=p))
+        patches = "b c (h p) (w q) -> b h w (p q c)"
+        tokens = self.embed(rearrange(padded, patches, p=p, q=p))
+        condition, texture, looseness = (x.expand(latents.shape[0], *x.shape[1:]) for x in self.look(style.to(tokens.dtype)))
         rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
-        tokens = tokens + self.phase[rows][:, columns]
-        condition, texture = self.look(style.to(tokens.dtype))
-        condition, texture = (x.expand(latents.shape[0], *x.shape[1:]) for x in (condition, texture))
+        noise = looseness[:, :, None, None] * self.noise(*padded.shape[2:], origin)
+        tokens = tokens + (1 - looseness[:, :, None, None]) * self.phase[rows][:, columns]
+        tokens = tokens + self.embed_noise(rearrange(noise, patches, p=p, q=p))
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
         added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
-        return latents + self.refine(latents, added[:, :, :height, :width], condition, texture)
+        added, noise = (x[:, :, :height, :width] for x in (added, noise))
+        return latents + self.refine(latents, added, noise, condition, texture)
 
-    def look(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Styles as `forward` takes them -> the condition (B, condition_size) and the texture (B, texture_channels, period, period).
+    def look(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Styles as `forward` takes them -> the condition (B, condition_size), the texture (B, texture_channels, period, period) and the
+        looseness (B, 1).
 
         Styles by weight are blended here, as conditional instance normalisation does (arXiv 1610.07629): an embedding between theirs
         would be taken for the nearest known style, and the weights for a switch.
@@ -145,9 +154,8 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
             units = (style / weights.clamp(min=1e-6)).to(style.dtype)
             shares = (weights / weights.sum(1, keepdim=True)).to(style.dtype)
             looks = (x.unflatten(0, style.shape[:2]) for x in self.look(units.flatten(0, 1)))
-            condition, texture = ((shares.view(*shares.shape[:2], *[1] * (x.dim() - 2)) * x).sum(1) for x in looks)
-            return condition, texture
+            return tuple((shares.view(*shares.shape[:2], *[1] * (x.dim() - 2)) * x).sum(1) for x in looks)
         style = style.reshape(-1, self.config.style_dim)
-        known, texture = self.bank(style)
+        known, texture, looseness = self.bank(style)
         # Unit embeddings have components of size E ** -0.5; the linear layers are initialised for size 1.
-        return self.condition(style * self.config.style_dim**0.5) + known, texture
+        return self.condition(style * self.config.style_dim**0.5) + known, texture, looseness

@@ -185,9 +185,12 @@ class StyleMambaPipeline(DiffusionPipeline):
                 images.to(self.style_encoder.device, torch.float32, copy=True)
             )
 
-    def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
-        """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates."""
-        styled = self.fusion(latents.to(self.fusion.dtype), style.to(self.fusion.device, self.fusion.dtype))
+    def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
+        """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates.
+
+        ``origin``: where in the picture the latents lie, as for `StyleMambaFusion.forward`.
+        """
+        styled = self.fusion(latents.to(self.fusion.dtype), style.to(self.fusion.device, self.fusion.dtype), origin)
         return styled if strength == 1 else torch.lerp(latents.to(styled), styled, strength)
 
     @torch.no_grad()

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .noise import NoiseField
+
 
 class StyleBank(nn.Module):
     """Styles that the fusion knows by heart, found by attention, as global style tokens (arXiv 1803.09017) are.
@@ -11,6 +13,9 @@ class StyleBank(nn.Module):
     A sentence is answered by the known styles that it is nearest to: their vectors are added to its condition and their textures are
     blended, so that an unseen wording falls back to the nearest meaning. The attention is sharp: a style that is nearer by a cosine of
     0.1 counts seven times as much.
+
+    A style is drawn on a lattice, as halftone dots and tesserae are, or loosely, as a painter's strokes are (``looseness``, 0 to 1, set by
+    whoever trains the bank): from noise, and with no texture that would repeat.
 
     Args:
         style_dim: E, width of the style embedding.
@@ -25,14 +30,17 @@ class StyleBank(nn.Module):
         self.sharpness = nn.Parameter(torch.full((1,), 20.0))
         self.values = nn.Parameter(torch.zeros(count, condition_size))
         self.textures = nn.Parameter(torch.zeros(count, texture_channels, period, period))
+        self.register_buffer("looseness", torch.zeros(count))
 
-    def forward(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit embeddings (B, E) -> what is added to the condition (B, condition_size), and the texture (B, texture_channels, period,
-        period)."""
+    def forward(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Unit embeddings (B, E) -> what is added to the condition (B, condition_size), the texture (B, texture_channels, period,
+        period), and the looseness (B, 1)."""
         # In float32: in bfloat16 a logit of 20 is known to an eighth only.
         logits = self.sharpness.float() * style.float() @ self.keys.float().T
         attention = logits.softmax(-1).to(self.values.dtype)
-        return attention @ self.values, (attention @ self.textures.flatten(1)).unflatten(1, self.textures.shape[1:])
+        looseness = self.looseness.to(attention)
+        texture = ((1 - looseness) * attention) @ self.textures.flatten(1)
+        return attention @ self.values, texture.unflatten(1, self.textures.shape[1:]), attention @ looseness[:, None]
 
 
 class Film(nn.Module):
@@ -75,6 +83,7 @@ class Refinement(nn.Module):
     def __init__(self, latent_channels: int, hidden_size: int, depth: int, condition_size: int, texture_channels: int):
         super().__init__()
         self.first = nn.Conv2d(2 * latent_channels, hidden_size, 3, padding=1)
+        self.noise = nn.Conv2d(NoiseField.channels, hidden_size, 3, padding=1, bias=False)
         self.film = Film(hidden_size, condition_size, texture_channels)
         self.second = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
         self.blocks = nn.ModuleList(RefinementBlock(hidden_size, condition_size, texture_channels) for _ in range(depth))
@@ -83,9 +92,13 @@ class Refinement(nn.Module):
         for parameter in (self.last.weight, self.last.bias, self.grain.weight):
             nn.init.zeros_(parameter)
 
-    def forward(self, latents: torch.Tensor, added: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
-        """What is to be added to the latents, from what the blocks would add (both (B, C, h, w))."""
-        hidden = self.second(F.silu(self.film(self.first(torch.cat([latents, latents + added], 1)), condition, texture)))
+    def forward(
+        self, latents: torch.Tensor, added: torch.Tensor, noise: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor
+    ) -> torch.Tensor:
+        """What is to be added to the latents, from what the blocks would add (both (B, C, h, w)), and noise (B, `NoiseField.channels`,
+        h, w)."""
+        hidden = self.first(torch.cat([latents, latents + added], 1)) + self.noise(noise)
+        hidden = self.second(F.silu(self.film(hidden, condition, texture)))
         for block in self.blocks:
             hidden = block(hidden, condition, texture)
         return added + self.last(F.silu(hidden)) + tiled(self.grain(texture), *latents.shape[2:])

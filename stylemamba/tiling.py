@@ -201,7 +201,7 @@ def _encode(pipe, photo: torch.Tensor, grid: _Grid, generator: torch.Generator |
 def _fuse(pipe, latents: torch.Tensor, grid: _Grid, style: torch.Tensor, strength: float) -> torch.Tensor:
     styled = torch.zeros_like(latents)
     for tile in grid:
-        window = pipe.fuse(tile.window_of(latents), style, strength)
+        window = pipe.fuse(tile.window_of(latents), style, strength, tuple(span.window.start for span in tile))
         rows, columns = (_fade(span.window, length, window) for span, length in zip(tile, latents.shape[2:]))
         tile.window_of(styled).add_(window * rows[:, None] * columns)
     return styled
