@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stylemamba import StyleMambaError, StyleMambaFusion
+from stylemamba.noise import NOISE_PERIOD, NoiseField
 from stylemamba.orders import DIRECTIONS, scan_order
 
 SMALL = dict(latent_channels=4, style_dim=12, hidden_size=32, depth=2, d_state=4, head_dim=8)
@@ -113,31 +114,38 @@ def test_a_fusion_that_was_used_under_inference_mode_can_be_trained():
 
 
 def known_style_fusion(**config) -> StyleMambaFusion:
-    """A fusion with two known styles, the first and second axis of the embedding space, each with a texture of its own."""
-    fusion = random_fusion(known_styles=2, texture_channels=2, **config)
+    """A fusion with three known styles, the first axes of the embedding space, each with a texture of its own; the third is loose."""
+    fusion = random_fusion(known_styles=3, texture_channels=2, **config)
     with torch.no_grad():
-        fusion.bank.keys.copy_(torch.eye(12)[:2])
+        fusion.bank.keys.copy_(torch.eye(12)[:3])
+        fusion.bank.looseness[2] = 1
     return fusion
 
 
 def test_a_sentence_near_a_known_style_is_given_that_style():
     bank = known_style_fusion().bank
-    vector, texture = bank(torch.nn.functional.normalize(torch.tensor([[0.9, 0.1] + [0.3] * 10]), dim=-1))
+    vector, texture, looseness = bank(torch.nn.functional.normalize(torch.tensor([[0.9] + [0.1] * 11]), dim=-1))
+    assert looseness < 1e-2
     torch.testing.assert_close(vector[0], bank.values[0], rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(texture[0], bank.textures[0], rtol=1e-2, atol=1e-2)
 
 
 def test_between_two_known_styles_lies_their_blend():
     bank = known_style_fusion().bank
-    vector, texture = bank(torch.tensor([[0.5**0.5, 0.5**0.5] + [0.0] * 10]))
-    torch.testing.assert_close(vector[0], bank.values.mean(0))
-    torch.testing.assert_close(texture[0], bank.textures.mean(0))
+    vector, texture, _ = bank(torch.tensor([[0.5**0.5, 0.5**0.5] + [0.0] * 10]))
+    torch.testing.assert_close(vector[0], bank.values[:2].mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(texture[0], bank.textures[:2].mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_loose_style_has_no_texture():
+    _, texture, looseness = known_style_fusion().bank(torch.eye(12)[2:3])
+    assert looseness > 0.999 and texture.abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
 def test_styles_by_weight_have_their_share_of_the_look(share):
     """Half way in weights is half way in looks: a style is no switch."""
-    fusion, axes = known_style_fusion(), torch.eye(12)[:2]
+    fusion, axes = known_style_fusion(), torch.eye(12)[1:3]
     first, second = (fusion.look(axis[None]) for axis in axes)
     between = fusion.look((torch.tensor([[1 - share], [share]]) * axes)[None])
     for a, b, found in zip(first, second, between):
@@ -154,16 +162,54 @@ def test_styles_by_weight_work_in_batches_and_with_weights_of_zero():
     torch.testing.assert_close(fusion(latents, 2 * styles), together)
 
 
+@torch.no_grad()
+def without_scans(fusion: StyleMambaFusion) -> StyleMambaFusion:
+    """Leaves only the convolutions to act, which see no farther than their kernels."""
+    fusion.out.weight.zero_()
+    fusion.out.bias.zero_()
+    return fusion
+
+
 def test_a_texture_repeats_from_the_corner_with_its_period():
-    fusion = known_style_fusion(depth=1)
-    with torch.no_grad():  # leave only the convolutions to act
-        fusion.out.weight.zero_()
-        fusion.out.bias.zero_()
+    fusion = without_scans(known_style_fusion(depth=1))
+    with torch.no_grad():
         out = fusion(torch.zeros(1, 4, 48, 40), torch.eye(12)[:1])
     period = fusion.bank.textures.shape[-1]
     inside = out[..., 8:-8, 8:-8]  # the convolutions pad with zeros at the borders
     torch.testing.assert_close(inside[..., :-period, :], inside[..., period:, :], rtol=1e-4, atol=1e-5)
     assert inside.std((2, 3)).min() > 0
+
+
+def test_a_loose_style_never_repeats_on_a_flat_area():
+    """A lattice shows as a weave on faces and skies."""
+    fusion = known_style_fusion()
+    with torch.no_grad():
+        out = fusion(torch.zeros(1, 4, 64, 64), torch.eye(12)[2:3])[0, :, 8:-8, 8:-8]
+    out = out - out.mean((1, 2), keepdim=True)
+    for shift in (8, 16, 32):  # the noise's coarsest grain is some 8 wide
+        alike = (out[:, :-shift] * out[:, shift:]).mean() / out.square().mean()
+        assert alike < 0.4, f"repeats after {shift} latent pixels"
+
+
+def test_a_part_of_the_picture_has_the_noise_of_its_place():
+    fusion, style = without_scans(known_style_fusion(depth=1)), torch.eye(12)[2:3]
+    latents = torch.randn(1, 4, 64, 80)
+    with torch.no_grad():
+        whole = fusion(latents, style)
+        part = fusion(latents[..., 16:, 32:], style, origin=(16, 32))
+        elsewhere = fusion(latents[..., 16:, 32:], style)
+    torch.testing.assert_close(part[..., 8:, 8:], whole[..., 24:, 40:], rtol=1e-4, atol=1e-4)
+    assert (elsewhere - part).abs().max() > 0.01
+
+
+def test_the_noise_is_even_and_its_borders_meet():
+    field = NoiseField()(NOISE_PERIOD + 1, NOISE_PERIOD)
+    torch.testing.assert_close(field[:, 0], field[:, -1])
+    inside = field[:, :-1]
+    torch.testing.assert_close(inside.mean((1, 2)), torch.zeros(NoiseField.channels), rtol=0, atol=1e-4)
+    torch.testing.assert_close(inside.std((1, 2)), torch.ones(NoiseField.channels), rtol=0, atol=1e-3)
+    steps = (inside - inside.roll(1, 2)).square().mean(1)  # from one column to the next, the first after the last
+    assert (steps[:, 0] < 2 * steps.mean(1)).all()
 
 
 def test_the_grain_begins_at_the_top_left_corner():
