@@ -56,8 +56,8 @@ class PictureLosses:
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)
         place = torch.where(painted, 0.25, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 1.2, 0.8) * texture
-        losses = losses + torch.where(painted, 1.2, 0.6) * moments + self.content * content
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 1.5, 0.8) * texture
+        losses = losses + torch.where(painted, 1.5, 0.6) * moments + self.content * content
         loss, named = losses.mean() + 20 * self.grid(made, pictures), torch.nan
         judged = [row for row, label in enumerate(labels) if label in self.probe.classes]
         if whole and judged:

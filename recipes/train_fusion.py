@@ -240,7 +240,7 @@ def main():
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
-    losses = PictureLosses(features, probe, tokens, content=0.7)
+    losses = PictureLosses(features, probe, tokens, content=0.5)
     period = fusion.bank.textures.shape[-1]
     then, log = time.time(), []
     for step in range(start, args.steps):
