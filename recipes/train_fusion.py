@@ -229,10 +229,7 @@ def main():
                 fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
             first_textures(pairs, fusion, encode_images, device)
         new_textures(pairs, fusion, encode_images, device, args.anew)
-        loose = torch.tensor([name in pairs.free for name in pairs.styles], device=device)
-        fusion.bank.looseness.copy_(loose)
-        with torch.no_grad():
-            fusion.bank.textures[loose] = 0
+        fusion.bank.looseness.copy_(torch.tensor([name in pairs.free for name in pairs.styles]))
         ema.load_state_dict(fusion.state_dict())
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:

@@ -132,8 +132,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         tokens = self.embed(rearrange(padded, patches, p=p, q=p))
         condition, texture, looseness = (x.expand(latents.shape[0], *x.shape[1:]) for x in self.look(style.to(tokens.dtype)))
         rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
-        noise = looseness[:, :, None, None] * self.noise(*padded.shape[2:], origin)
-        tokens = tokens + (1 - looseness[:, :, None, None]) * self.phase[rows][:, columns]
+        looseness = looseness[:, :, None, None]
+        noise = looseness * self.noise(*padded.shape[2:], origin)
+        tokens = tokens + (1 - looseness) * self.phase[rows][:, columns]
         tokens = tokens + self.embed_noise(rearrange(noise, patches, p=p, q=p))
         for block in self.blocks:
             tokens = block(tokens, condition)

@@ -124,7 +124,7 @@ def known_style_fusion(**config) -> StyleMambaFusion:
 
 def test_a_sentence_near_a_known_style_is_given_that_style():
     bank = known_style_fusion().bank
-    vector, texture, looseness = bank(torch.nn.functional.normalize(torch.tensor([[0.9] + [0.1] * 11]), dim=-1))
+    vector, texture, looseness = bank(torch.nn.functional.normalize(torch.tensor([[0.9, 0.1] + [0.3] * 10]), dim=-1))
     assert looseness < 1e-2
     torch.testing.assert_close(vector[0], bank.values[0], rtol=1e-2, atol=1e-2)
     torch.testing.assert_close(texture[0], bank.textures[0], rtol=1e-2, atol=1e-2)
@@ -133,8 +133,8 @@ def test_a_sentence_near_a_known_style_is_given_that_style():
 def test_between_two_known_styles_lies_their_blend():
     bank = known_style_fusion().bank
     vector, texture, _ = bank(torch.tensor([[0.5**0.5, 0.5**0.5] + [0.0] * 10]))
-    torch.testing.assert_close(vector[0], bank.values[:2].mean(0), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(texture[0], bank.textures[:2].mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(vector[0], bank.values[:2].mean(0))
+    torch.testing.assert_close(texture[0], bank.textures[:2].mean(0))
 
 
 def test_a_loose_style_has_no_texture():
