@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import effects
+import filters
 import numpy as np
 import torch
 from choose_artworks import render
@@ -100,6 +102,12 @@ def remember(folder: Path | None, name: str, make: Callable[[], dict]) -> dict:
     return made
 
 
+def effects_version() -> str:
+    """Changes with the code of the effects."""
+    sources = sorted(Path(effects.__file__).parent.glob("effects*.py")) + [Path(filters.__file__)]
+    return hashlib.sha1(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+
+
 def with_effect(photo: Image.Image, style: str) -> Image.Image:
     return Image.fromarray(np.rint(EFFECTS[style](np.asarray(photo, np.float32) / 255) * 255).astype(np.uint8))
 
@@ -129,8 +137,8 @@ def train_judge(judge: Judge, art: str, other_photos: list[str], judged: list[Im
         examples += [(with_effect(photo, style), style) for style in EFFECT for photo in judged]
         return {"statistics": judge.features([e[0] for e in examples])[0], "labels": [e[1] for e in examples]}
 
-    learned = remember(cache, f"learn-{per_style}-{len(judged)}", learn)
-    examined = remember(cache, f"examine-{per_style}-{len(judged)}", examine)
+    learned = remember(cache, f"learn-{per_style}-{len(judged)}-{effects_version()}", learn)
+    examined = remember(cache, f"examine-{per_style}-{len(judged)}-{effects_version()}", examine)
     judge.fit(learned["statistics"], learned["labels"])
     return named_right(judge, examined["statistics"], list(examined["labels"]))
 
@@ -334,7 +342,8 @@ def main():
     rows = {}
     for name, make in makers.names().items():
         folder = args.cache if name in ("targets", "teacher") else None
-        made_by = hashlib.sha1(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8] if name == "targets" else "any"
+        recipe = effects_version() + json.dumps(chosen, sort_keys=True)
+        made_by = hashlib.sha1(recipe.encode()).hexdigest()[:8] if name == "targets" else "any"
         found = remember(folder, f"{name}-{len(photos)}-{period}-{made_by}", lambda: look_at(judge, make, photos, period))  # noqa: B023
         report(f"Pictures by {name}", judged_figures(judge, found, sources, every))
         for style, line in confusion(judge, found).items():
