@@ -507,20 +507,20 @@ def graffiti(rgb):
 
 @effect("pixel art")
 def pixel_art(rgb):
-    size = 4
+    size = 8  # the fusion's token, which can be of one colour
     smooth = f.kuwahara(rgb, 2)
     grey = f.blocks(f.tone(f.luma(smooth), 0.45)[..., None], size)[..., 0]
     dark = f.blocks(f.ink(rgb, 1.6, 0.1, 18)[..., None], size)[..., 0]
     y, x = f.grid_of(rgb)
     dither = (((x // size + y // size) % 2) - 0.5) * 0.03
-    flat = f.recolour(f.vivid(f.blocks(smooth, size), 2.6, 0.9), f.posterise(grey + dither, 6, 0.05))
-    flat = np.round(flat * 5) / 5
-    return f.mix(flat, f.rgb_of("#141020"), f.step(0.45, 0.55, dark))
+    flat = f.recolour(f.vivid(f.blocks(smooth, size), 2.2, 0.9), f.posterise(grey + dither, 7, 0.05))
+    flat = np.round(flat * 7) / 7
+    return f.mix(flat, f.rgb_of("#141020"), f.step(0.55, 0.65, dark))
 
 
 @effect("low poly")
 def low_poly(rgb):
-    label = f.triangles(rgb, 64 / 5, 0.3, 131)
+    label = f.triangles(rgb, 64 / 5, 0.45, 131, snap=False)
     y, x = f.grid_of(rgb)
     flat = f.fill(f.vivid(f.contrast(rgb, 1.1), 1.9), label)
     count = int(label.max()) + 1

@@ -28,7 +28,7 @@ TILE = 64  # px: the effects' textures repeat with it, so crops start at its mul
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     ("pop art", "cubism", "impressionism", "pointillism", "abstract expressionism", "naive art", "ukiyo-e", "chinese ink painting"), 8.0
-) | {"charcoal": 3.0}
+) | dict.fromkeys(("charcoal", "pixel art", "low poly"), 8.0)
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -237,7 +237,7 @@ def main():
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
-    losses = PictureLosses(features, probe, tokens, content=0.5)
+    losses = PictureLosses(features, probe, tokens, content=0.6)
     period = fusion.bank.textures.shape[-1]
     then, log = time.time(), []
     for step in range(start, args.steps):

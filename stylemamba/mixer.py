@@ -11,6 +11,9 @@ from .orders import DIRECTIONS, scan_order
 from .scan import selective_scan
 from .ssd import ssd_scan
 
+REACH = 6  # tokens within which a state falls to 1/e, or below it
+FORGOTTEN = 20  # natural logarithm by which a state falls where a new sequence begins
+
 
 class Mamba2D(nn.Module):
     """(B, H, W, D) -> (B, H, W, D): project, convolve 3 x 3, scan in every direction of the order, gate, project back.
@@ -18,6 +21,10 @@ class Mamba2D(nn.Module):
     The layer is Mamba's (arXiv 2312.00752) with its causal 1D convolution replaced by a 3 x 3 one, as in VMamba. Every direction
     of ``scan_order`` scans its own share of the channels with its own B and C (as in GroupMamba, arXiv 2407.13772), so that four
     directions cost what one does.
+
+    Forgetting has a floor, ``exp(dt A) <= exp(-1 / REACH)``, which Mamba's has not. Without it, states pass over areas without detail for
+    hundreds of tokens: stripes along rows and columns, and a picture made in tiles that differs from one made at once. By the same means a
+    state is empty where a new row or column begins.
 
     Args:
         hidden_size: D, the tokens' width.
@@ -67,28 +74,30 @@ class Mamba2D(nn.Module):
         dt = dt.flatten(1, 2)
         if self.ssm == "selective":
             dt = self.dt_proj(dt)
+        A = -torch.exp(self.A_log.float())
         order = scan_order(self.order, height, width, tokens.device)
+        begins = torch.stack([first for *_, first in order], -1).repeat_interleave(dt.shape[-1] // self.directions, -1)
+        floor = (1 / REACH + FORGOTTEN * begins) / (A if self.ssm == "ssd" else A.amax(-1)).abs()
+        step = F.softplus(dt.float() + self.dt_bias.float())
+        dt = step + floor
+        share = step / dt  # the floor is for what is forgotten, not for what is written into the state
 
         def reorder(t, which):
             parts = t.chunk(self.directions, -1)
             return torch.cat([part.index_select(1, indices[which]) for part, indices in zip(parts, order)], -1)
 
-        x, dt, B, C = (reorder(t, 0) for t in (x, dt, B, C))
-        A = -torch.exp(self.A_log.float())
+        def per_channel(t):
+            return t.repeat_interleave(self.inner // t.shape[-1], -1).to(x.dtype)
+
+        x, dt, share, B, C = (reorder(t, 0) for t in (x, dt, share, B, C))
+        u = x * per_channel(share)
         if self.ssm == "ssd":
-            y = ssd_scan(
-                x.unflatten(-1, (self.heads, self.head_dim)),
-                F.softplus(dt.float() + self.dt_bias.float()),
-                A,
-                B.unflatten(-1, (self.directions, self.d_state)),
-                C.unflatten(-1, (self.directions, self.d_state)),
-                self.D.float(),
-            ).flatten(2)
+            u, B, C = u.unflatten(-1, (self.heads, self.head_dim)), *(t.unflatten(-1, (self.directions, self.d_state)) for t in (B, C))
+            y = ssd_scan(u, dt, A, B, C).flatten(2)
         else:
             B, C = (t.unflatten(-1, (self.directions, self.d_state)).permute(0, 2, 3, 1) for t in (B, C))
-            y = selective_scan(
-                x.transpose(1, 2), dt.transpose(1, 2), A, B, C, self.D.float(), delta_bias=self.dt_bias.float(), delta_softplus=True
-            ).transpose(1, 2)
+            y = selective_scan(u.transpose(1, 2), dt.transpose(1, 2), A, B, C).transpose(1, 2)
+        y = torch.addcmul(y, x, per_channel(self.D))
         y = reorder(y, 1).unflatten(1, (height, width))
         y = F.rms_norm(y * F.silu(z), (self.inner,), self.norm.weight.to(z.dtype), self.norm.eps)
         return self.out_proj(y)

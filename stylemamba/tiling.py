@@ -5,8 +5,8 @@ Three things reach beyond a tile, and each is met in its own way:
 - The VAE's convolutions reach a few latent pixels far. Its tiles overlap by more than that and are cut without a trace.
 - The VAE's group norms take mean and variance over the whole picture. These are found beforehand and hold for every tile, see
   `_whole_moments`.
-- The fusion's scans reach as far as their states last; what is left of them at an overlap's end is far below what a picture shows.
-  Its tiles begin at multiples of the fusion's phase period and are faded into each other.
+- The fusion's scans reach as far as their states last (`mixer.REACH`); what is left of them at an overlap's end is far below what a
+  picture shows. Its tiles begin at multiples of the fusion's phase period and are faded into each other.
 """
 
 from collections.abc import Callable, Iterator

@@ -60,6 +60,19 @@ def test_every_direction_reaches_the_whole_picture():
         assert (fusion(changed, style) - plain)[:, :, opposite, opposite].abs().max() > 1e-7
 
 
+@pytest.mark.parametrize("ssm", ["ssd", "selective"])
+def test_no_state_lasts_for_hundreds_of_tokens(ssm):
+    """Else a large picture in tiles would not be the same as at once."""
+    fusion, style = random_fusion(ssm=ssm), torch.randn(1, 12)
+    for block in fusion.blocks:
+        block.mixer.A_log.data.fill_(-3.0)  # by itself it would forget a twentieth in a step of 1
+    latents = torch.randn(1, 4, 2, 600)
+    changed = latents.clone()
+    changed[..., :2] += 5
+    seen = (fusion(changed, style) - fusion(latents, style)).abs().amax((0, 1, 2))
+    assert seen[:16].max() > 1e-2 and seen[-100:].max() < 1e-5
+
+
 def test_gradients_reach_every_parameter():
     fusion = random_fusion()
     fusion(torch.randn(1, 4, 8, 8), torch.randn(1, 12)).square().mean().backward()
@@ -95,15 +108,32 @@ def test_unknown_order_and_form_are_named():
 def test_orders_are_permutations_and_invert(name):
     directions = scan_order(name, 3, 5, torch.device("cpu"))
     assert len(directions) == DIRECTIONS[name]
-    for order, inverse in directions:
+    for order, inverse, _ in directions:
         assert torch.equal(order.sort().values, torch.arange(15))
         assert torch.equal(order[inverse], torch.arange(15))
 
 
 def test_zigzag_never_jumps():
-    order, _ = scan_order("zigzag", 4, 5, torch.device("cpu"))[0]
+    order, *_ = scan_order("zigzag", 4, 5, torch.device("cpu"))[0]
     rows, columns = order // 5, order % 5
     assert ((rows.diff().abs() + columns.diff().abs()) == 1).all()
+
+
+def test_rows_and_columns_of_the_cross_begin_anew_wherever_the_order_jumps():
+    for order, _, begins in scan_order("cross", 4, 5, torch.device("cpu")):
+        jumps = (order // 5).diff().abs() + (order % 5).diff().abs() != 1
+        assert torch.equal(begins[order], torch.cat([torch.tensor([True]), jumps]))
+
+
+@pytest.mark.parametrize("ssm", ["ssd", "selective"])
+def test_the_end_of_a_row_is_not_seen_at_the_beginning_of_the_next(ssm):
+    """It lies at the picture's other side, and in a tile it would be another end."""
+    fusion, style = random_fusion(ssm=ssm), torch.randn(1, 12)
+    latents = torch.randn(1, 4, 16, 300)
+    changed = latents.clone()
+    changed[..., -2:] += 5
+    seen = (fusion(changed, style) - fusion(latents, style)).abs().amax((0, 1, 2))
+    assert seen[-16:].max() > 1e-2 and seen[:50].max() < 1e-5
 
 
 def test_a_fusion_that_was_used_under_inference_mode_can_be_trained():
