@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from .errors import StyleMambaError
-from .orders import DIRECTIONS, scan_order
+from .orders import DIRECTIONS, permute, scan_order
 from .scan import selective_scan
 from .ssd import ssd_scan
 
 REACH = 6  # tokens within which a state falls to 1/e, or below it
-FORGOTTEN = 20  # natural logarithm by which a state falls where a new sequence begins
 
 
 class Mamba2D(nn.Module):
@@ -23,8 +22,7 @@ class Mamba2D(nn.Module):
     directions cost what one does.
 
     Forgetting has a floor, ``exp(dt A) <= exp(-1 / REACH)``, which Mamba's has not. Without it, states pass over areas without detail for
-    hundreds of tokens: stripes along rows and columns, and a picture made in tiles that differs from one made at once. By the same means a
-    state is empty where a new row or column begins.
+    hundreds of tokens: stripes along rows and columns, and a picture made in tiles that differs from one made at once.
 
     Args:
         hidden_size: D, the tokens' width.
@@ -74,30 +72,30 @@ class Mamba2D(nn.Module):
         dt = dt.flatten(1, 2)
         if self.ssm == "selective":
             dt = self.dt_proj(dt)
-        A = -torch.exp(self.A_log.float())
-        order = scan_order(self.order, height, width, tokens.device)
-        begins = torch.stack([first for *_, first in order], -1).repeat_interleave(dt.shape[-1] // self.directions, -1)
-        floor = (1 / REACH + FORGOTTEN * begins) / (A if self.ssm == "ssd" else A.amax(-1)).abs()
         step = F.softplus(dt.float() + self.dt_bias.float())
-        dt = step + floor
+        A = -torch.exp(self.A_log.float())
+        dt = step - 1 / (REACH * (A if self.ssm == "ssd" else A.amax(-1)))
         share = step / dt  # the floor is for what is forgotten, not for what is written into the state
-
-        def reorder(t, which):
-            parts = t.chunk(self.directions, -1)
-            return torch.cat([part.index_select(1, indices[which]) for part, indices in zip(parts, order)], -1)
-
-        def per_channel(t):
-            return t.repeat_interleave(self.inner // t.shape[-1], -1).to(x.dtype)
-
-        x, dt, share, B, C = (reorder(t, 0) for t in (x, dt, share, B, C))
-        u = x * per_channel(share)
-        if self.ssm == "ssd":
-            u, B, C = u.unflatten(-1, (self.heads, self.head_dim)), *(t.unflatten(-1, (self.directions, self.d_state)) for t in (B, C))
-            y = ssd_scan(u, dt, A, B, C).flatten(2)
-        else:
-            B, C = (t.unflatten(-1, (self.directions, self.d_state)).permute(0, 2, 3, 1) for t in (B, C))
-            y = selective_scan(u.transpose(1, 2), dt.transpose(1, 2), A, B, C).transpose(1, 2)
-        y = torch.addcmul(y, x, per_channel(self.D))
-        y = reorder(y, 1).unflatten(1, (height, width))
+        u = x * self._per_channel(share, x.dtype)
+        orders = scan_order(self.order, height, width, tokens.device)
+        parts = zip(orders, *(t.chunk(len(orders), -1) for t in (u, dt, B, C)), A.chunk(len(orders)))
+        y = torch.cat([self._scan(*part) for part in parts], -1)
+        y = torch.addcmul(y, x, self._per_channel(self.D, x.dtype)).unflatten(1, (height, width))
         y = F.rms_norm(y * F.silu(z), (self.inner,), self.norm.weight.to(z.dtype), self.norm.eps)
         return self.out_proj(y)
+
+    def _per_channel(self, values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        return values.repeat_interleave(self.inner // values.shape[-1], -1).to(dtype)
+
+    def _scan(self, order: tuple[torch.Tensor, torch.Tensor], u, dt, B, C, A) -> torch.Tensor:
+        """Scans the share of the channels that belongs to some directions: all (batch, height * width, ...), also what is returned."""
+        order, inverse = order
+        directions, sequences, length = order.shape
+        u, dt, B, C = (permute(t, order.flatten(1), inverse).reshape(-1, length, t.shape[-1]) for t in (u, dt, B, C))
+        B, C = (t.unflatten(-1, (directions, self.d_state)) for t in (B, C))
+        if self.ssm == "ssd":
+            y = ssd_scan(u.unflatten(-1, (-1, self.head_dim)), dt, A, B, C).flatten(2)
+        else:
+            B, C = (t.permute(0, 2, 3, 1) for t in (B, C))
+            y = selective_scan(u.transpose(1, 2), dt.transpose(1, 2), A, B, C).transpose(1, 2)
+        return permute(y.reshape(-1, sequences * length, y.shape[-1]), inverse, order.flatten(1))

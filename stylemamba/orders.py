@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from .errors import StyleMambaError
 
@@ -11,8 +12,8 @@ DIRECTIONS = {"raster": 1, "bidirectional": 2, "zigzag": 2, "cross": 4}
 
 
 @lru_cache(maxsize=32)
-def scan_order(name: str, height: int, width: int, device: torch.device) -> tuple[tuple[torch.Tensor, torch.Tensor, torch.Tensor], ...]:
-    """The directions of an order over a ``height`` x ``width`` grid.
+def scan_order(name: str, height: int, width: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
+    """The directions of an order over a ``height`` x ``width`` grid, in pairs where it has several.
 
     - ``raster``: row by row, forwards.
     - ``bidirectional``: row by row, forwards and backwards (Vim, arXiv 2401.09417).
@@ -21,8 +22,9 @@ def scan_order(name: str, height: int, width: int, device: torch.device) -> tupl
       own: in VMamba's one long sequence a row begins with what the row before ended with, at the picture's other side.
 
     Returns:
-        For each direction three tensors (height * width,): ``tokens[:, order]`` is the sequence, ``sequence[:, inverse]`` brings it back,
-        and the bools of the third say at which tokens of the grid a new sequence begins.
+        For each pair, whose sequences are equally long, two tensors: the order (directions, sequences, length), so that
+        ``tokens[:, order[d]]`` are the sequences of its direction d, and its inverse (directions, height * width), so that
+        ``sequences.flatten(1, 2)[:, inverse[d]]`` are the tokens again.
 
     Raises:
         StyleMambaError: for an unknown name.
@@ -32,17 +34,32 @@ def scan_order(name: str, height: int, width: int, device: torch.device) -> tupl
     # Kept for later calls, which may train: tensors made under inference mode could not be used there.
     with torch.inference_mode(False):
         grid = torch.arange(height * width, device=device).view(height, width)
-        begins = torch.zeros_like(grid, dtype=torch.bool)
-        if name == "raster":
-            orders = [(grid, begins)]
-        elif name == "bidirectional":
-            orders = [(grid, begins), (grid.flip(0, 1), begins)]
+        if name == "cross":
+            forwards = [grid, grid.T]
         elif name == "zigzag":
             snake = grid.clone()
             snake[1::2] = snake[1::2].flip(1)
-            orders = [(snake, begins), (snake.flip(0, 1), begins)]
+            forwards = [snake.view(1, -1)]
         else:
-            left, right, top, bottom = (begins.clone() for _ in range(4))
-            left[:, 0] = right[:, -1] = top[0] = bottom[-1] = True
-            orders = [(grid, left), (grid.flip(0, 1), right), (grid.T, top), (grid.T.flip(0, 1), bottom)]
-        return tuple((order.reshape(-1), torch.argsort(order.reshape(-1)), first.reshape(-1)) for order, first in orders)
+            forwards = [grid.view(1, -1)]
+        orders = [order[None] if name == "raster" else torch.stack([order, order.flip(1)]) for order in forwards]
+        return tuple((order, torch.argsort(order.flatten(1), 1)) for order in orders)
+
+
+def permute(tokens: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """(B, L, C) in another order, (directions, L), for each direction's share of the channels; ``inverse`` is what undoes it."""
+    return _Permute.apply(tokens, order, inverse)
+
+
+class _Permute(torch.autograd.Function):
+    """The backward is a permutation as well; index_select's would add into zeros, as it does not know that indices are there once."""
+
+    @staticmethod
+    def forward(ctx, tokens, order, inverse):
+        ctx.save_for_backward(order, inverse)
+        return torch.cat([part.index_select(1, o) for part, o in zip(tokens.chunk(len(order), -1), order)], -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        order, inverse = ctx.saved_tensors
+        return permute(grad, inverse, order), None, None

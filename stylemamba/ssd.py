@@ -85,7 +85,8 @@ def ssd_scan(
     if dtype in (torch.float16, torch.bfloat16):
         x, dt, A, B, C = (t.float() for t in (x, dt, A, B, C))
     with torch.autocast(x.device.type, enabled=False):
-        y = _chunked(x, dt, A, B, C, min(chunk_size, x.shape[1]))
+        chunks = -(-x.shape[1] // chunk_size)
+        y = _chunked(x, dt, A, B, C, -(-x.shape[1] // chunks))
     if D is not None:
         y = torch.addcmul(y, D[:, None], x)
     return y.to(dtype)

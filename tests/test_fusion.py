@@ -5,7 +5,7 @@ import torch
 
 from stylemamba import StyleMambaError, StyleMambaFusion
 from stylemamba.noise import NOISE_PERIOD, NoiseField
-from stylemamba.orders import DIRECTIONS, scan_order
+from stylemamba.orders import DIRECTIONS, permute, scan_order
 
 SMALL = dict(latent_channels=4, style_dim=12, hidden_size=32, depth=2, d_state=4, head_dim=8)
 
@@ -106,23 +106,32 @@ def test_unknown_order_and_form_are_named():
 
 @pytest.mark.parametrize("name", list(DIRECTIONS))
 def test_orders_are_permutations_and_invert(name):
-    directions = scan_order(name, 3, 5, torch.device("cpu"))
-    assert len(directions) == DIRECTIONS[name]
-    for order, inverse, _ in directions:
-        assert torch.equal(order.sort().values, torch.arange(15))
-        assert torch.equal(order[inverse], torch.arange(15))
+    tokens = torch.randn(2, 15, 4 * DIRECTIONS[name])
+    pairs = scan_order(name, 3, 5, torch.device("cpu"))
+    assert sum(len(order) for order, _ in pairs) == DIRECTIONS[name]
+    for (order, inverse), part in zip(pairs, tokens.chunk(len(pairs), -1), strict=True):
+        assert torch.equal(order.flatten(1).sort().values, torch.arange(15).expand(len(order), -1))
+        assert torch.equal(permute(permute(part, order.flatten(1), inverse), inverse, order.flatten(1)), part)
+
+
+def test_every_direction_permutes_its_own_channels():
+    order = torch.tensor([[0, 1, 2], [2, 0, 1]])
+    inverse = order.argsort(1)
+    tokens = torch.arange(12.0).view(1, 3, 4).requires_grad_()
+    assert torch.equal(permute(tokens, order, inverse)[0].T, torch.tensor([[0.0, 4, 8], [1, 5, 9], [10, 2, 6], [11, 3, 7]]))
+    assert torch.autograd.gradcheck(lambda t: permute(t, order, inverse), tokens.detach().double().requires_grad_())
 
 
 def test_zigzag_never_jumps():
-    order, *_ = scan_order("zigzag", 4, 5, torch.device("cpu"))[0]
+    (order, _), *_ = scan_order("zigzag", 4, 5, torch.device("cpu"))
     rows, columns = order // 5, order % 5
-    assert ((rows.diff().abs() + columns.diff().abs()) == 1).all()
+    assert order.shape == (2, 1, 20) and ((rows.diff().abs() + columns.diff().abs()) == 1).all()
 
 
-def test_rows_and_columns_of_the_cross_begin_anew_wherever_the_order_jumps():
-    for order, _, begins in scan_order("cross", 4, 5, torch.device("cpu")):
-        jumps = (order // 5).diff().abs() + (order % 5).diff().abs() != 1
-        assert torch.equal(begins[order], torch.cat([torch.tensor([True]), jumps]))
+def test_every_row_and_column_of_the_cross_is_a_sequence_each_way():
+    (rows, _), (columns, _) = scan_order("cross", 2, 3, torch.device("cpu"))
+    assert rows.tolist() == [[[0, 1, 2], [3, 4, 5]], [[2, 1, 0], [5, 4, 3]]]
+    assert columns.tolist() == [[[0, 3], [1, 4], [2, 5]], [[3, 0], [4, 1], [5, 2]]]
 
 
 @pytest.mark.parametrize("ssm", ["ssd", "selective"])
