@@ -7,7 +7,18 @@ from probe import StyleProbe
 
 from stylemamba.losses import TokenGridLoss
 
-TERMS = ("latent", "coarse", "pixel", "perceptual", "texture", "moments", "content", "probe")
+TERMS = ("latent", "coarse", "pixel", "bustle", "perceptual", "texture", "moments", "content", "probe")
+
+
+BUSTLE_SIZE = 8  # px, within which strokes may lie elsewhere
+FAINT = 0.02  # mean difference of neighbouring pixels, below which an area passes for flat
+
+
+def bustle(pictures: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) -> (B, 1, h, w): the logarithm of how much neighbouring pixels differ, place by place."""
+    grey = pictures.mean(1, keepdim=True)
+    down, right = (F.avg_pool2d(grey.diff(dim=d).abs(), BUSTLE_SIZE, BUSTLE_SIZE // 2) for d in (2, 3))
+    return torch.log(FAINT + down[..., : right.shape[3]] + right[:, :, : down.shape[2]])
 
 
 class PictureLosses:
@@ -47,6 +58,9 @@ class PictureLosses:
         # statistics fit. That holds for a painter's strokes more than for an effect's textures, which repeat from the picture's corner.
         coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean((1, 2, 3))
         pixel = (made - pictures).abs().mean((1, 2, 3))
+        # Statistics of a whole picture say how much texture there is, not where: they would have it on walls and skies that the target
+        # leaves flat.
+        busy = (bustle(made) - bustle(pictures)).abs().mean((1, 2, 3))
         with torch.autocast(made.device.type, torch.bfloat16):
             *got, depicted = self.features(made)
             with torch.no_grad():
@@ -56,12 +70,12 @@ class PictureLosses:
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)
         place = torch.where(painted, 0.25, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + torch.where(painted, 1.5, 0.8) * texture
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + 0.1 * busy + torch.where(painted, 1.5, 0.8) * texture
         losses = losses + torch.where(painted, 1.5, 0.6) * moments + self.content * content
         loss, named = losses.mean() + 20 * self.grid(made, pictures), torch.nan
         judged = [row for row, label in enumerate(labels) if label in self.probe.classes]
         if whole and judged:
             asked = torch.tensor([self.probe.classes.index(labels[row]) for row in judged], device=made.device)
             cross_entropy = F.cross_entropy(self.probe(made[judged]), asked)
-            loss, named = loss + 0.2 * len(judged) / len(labels) * cross_entropy, cross_entropy.item()
-        return loss, [*(term.mean().item() for term in (latent, coarse, pixel, perceptual, texture, moments, content)), named]
+            loss, named = loss + 0.5 * len(judged) / len(labels) * cross_entropy, cross_entropy.item()
+        return loss, [*(term.mean().item() for term in (latent, coarse, pixel, busy, perceptual, texture, moments, content)), named]

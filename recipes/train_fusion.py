@@ -27,8 +27,20 @@ TILE = 64  # px: the effects' textures repeat with it, so crops start at its mul
 # mixtures of both, are the hardest.
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
-    ("pop art", "cubism", "impressionism", "pointillism", "abstract expressionism", "naive art", "ukiyo-e", "chinese ink painting"), 8.0
-) | dict.fromkeys(("charcoal", "pixel art", "low poly"), 8.0)
+    (
+        "pop art",
+        "cubism",
+        "impressionism",
+        "pointillism",
+        "abstract expressionism",
+        "naive art",
+        "ukiyo-e",
+        "chinese ink painting",
+        "rococo",
+        "pixel art",
+    ),
+    12.0,
+) | dict.fromkeys(("charcoal", "low poly"), 6.0)
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 

@@ -1,4 +1,8 @@
-"""Stage 1: a small AutoencoderKL (factor 4, 8 channels) on photos and art. Resumes from its checkpoint."""
+"""Stage 1: a small AutoencoderKL (factor 4, 8 channels) on photos and art. Resumes from its checkpoint.
+
+With --init the decoder of an earlier one is trained on, with --targets also on what the fusion shall make: edges that no photo has. The
+encoder stays, so that a fusion which was trained with it still fits.
+"""
 
 import argparse
 import json
@@ -12,6 +16,8 @@ from diffusers import AutoencoderKL
 from perceptual import SqueezeNetFeatures, content_distance
 
 from stylemamba import checkpoint
+
+TOKEN = 8  # px
 
 
 def build() -> AutoencoderKL:
@@ -27,11 +33,20 @@ def build() -> AutoencoderKL:
     )
 
 
+def target_crop(pictures: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
+    """A crop of one of a style's pictures that begins at a token's corner, as the patterns of the fusion do."""
+    picture = pictures[rng.integers(len(pictures))]
+    top, left = TOKEN * rng.integers((picture.shape[1] - size) // TOKEN + 1, size=2)
+    return picture[:, top : top + size, left : left + size]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--art", required=True)
     parser.add_argument("--squeezenet", required=True)
+    parser.add_argument("--init", help="folder of an earlier VAE whose decoder is to be trained on")
+    parser.add_argument("--targets", type=Path, help="folder made by make_targets.py: half of the crops are of its pictures")
     parser.add_argument("--out", default="runs/vae")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
@@ -45,11 +60,18 @@ def main():
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
     images = [p.load() for p in read_folder(args.photos) + read_folder(args.art)]
-    print(f"{len(images)} pictures", flush=True)
-
-    vae = build().to(device)
+    targets = []
+    for path in sorted(args.targets.glob("*.npz")) if args.targets else ():
+        with np.load(path) as file:
+            targets.append(torch.from_numpy(file["pictures"]).permute(0, 3, 1, 2))
+    print(f"{len(images)} pictures, {sum(map(len, targets))} targets", flush=True)
+    vae = (AutoencoderKL.from_pretrained(args.init) if args.init else build()).to(device)
+    if args.init:
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 4, 7)).to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    trained = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"vae": vae}, optimizer)
     schedule = lambda step: min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
 
@@ -57,8 +79,10 @@ def main():
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
         optimizer.param_groups[0]["lr"] = args.lr * schedule(step)
-        batch = torch.stack([random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=args.batch)])
-        batch = batch.to(device).float() / 127.5 - 1
+        crops = [random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=args.batch)]
+        if targets:
+            crops[: args.batch // 2] = [target_crop(targets[i], args.crop, rng) for i in rng.integers(len(targets), size=args.batch // 2)]
+        batch = torch.stack(crops).to(device).float() / 127.5 - 1
         with torch.autocast(device.type, torch.bfloat16):
             posterior = vae.encode(batch).latent_dist
             latents = posterior.sample()
@@ -90,12 +114,13 @@ def main():
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"vae": vae}, optimizer)
 
-    # The scaling factor gives the latents unit variance over the training data, as in latent diffusion.
-    rng = np.random.default_rng(args.seed)
-    with torch.no_grad():
-        batch = torch.stack([random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=64)])
-        latents = vae.encode(batch.to(device).float() / 127.5 - 1).latent_dist.mode()
-    vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
+    if not args.init:
+        # The scaling factor gives the latents unit variance over the training data, as in latent diffusion.
+        rng = np.random.default_rng(args.seed)
+        with torch.no_grad():
+            batch = torch.stack([random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=64)])
+            latents = vae.encode(batch.to(device).float() / 127.5 - 1).latent_dist.mode()
+        vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     vae.save_pretrained(out / "vae")
     print(f"scaling factor {vae.config.scaling_factor}")
 

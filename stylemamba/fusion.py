@@ -96,7 +96,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         )
         self.out_modulation = nn.Linear(condition, 2 * hidden_size)
         self.out = nn.Linear(hidden_size, latent_channels * patch_size**2)
-        for layer in (self.out_modulation, self.out):
+        # How much of each channel of the latents a style covers: flat squares are hard to draw as what they differ by from a photo.
+        self.cover_modulation = nn.Linear(condition, latent_channels)
+        for layer in (self.out_modulation, self.out, self.cover_modulation):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.refine = Refinement(latent_channels, refine_size, refine_depth, condition, texture_channels)
@@ -141,7 +143,8 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
         added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
         added, noise = (x[:, :, :height, :width] for x in (added, noise))
-        return latents + self.refine(latents, added, noise, condition, texture)
+        covered = self.cover_modulation(condition)[:, :, None, None] * latents
+        return latents - covered + self.refine(latents, added, noise, condition, texture)
 
     def look(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Styles as `forward` takes them -> the condition (B, condition_size), the texture (B, texture_channels, period, period) and the

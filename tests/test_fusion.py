@@ -79,6 +79,12 @@ def test_gradients_reach_every_parameter():
     assert not [name for name, p in fusion.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
 
 
+def test_a_style_can_cover_the_photo():
+    fusion = StyleMambaFusion(**SMALL)
+    torch.nn.init.ones_(fusion.cover_modulation.bias)
+    assert not fusion(torch.randn(1, 4, 8, 8), torch.randn(1, 12)).any()
+
+
 def test_save_and_load_give_the_same_result(tmp_path):
     fusion, latents, style = random_fusion(), torch.randn(1, 4, 8, 8), torch.randn(1, 12)
     fusion.save_pretrained(tmp_path)
