@@ -39,7 +39,7 @@ def adaln(tokens: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> tor
 
 
 class StyleMambaFusion(ModelMixin, ConfigMixin):
-    """Adds a style to a latent: ``fusion(latents, style) = latents + what the blocks add``.
+    """Adds a style to a latent: ``fusion(latents, style) = (1 - cover) * latents + what the blocks add``; the style says what it covers.
 
     Method: StyleMamba (arXiv 2405.05027), "style fusion module". The paper does not state block count, widths or scan order: those
     are this project's. An untrained fusion returns its input exactly.
