@@ -11,7 +11,7 @@ import torch
 
 from .errors import StyleMambaError
 
-_KERNEL_CHUNK = 256  # what mamba-ssm's own layers take
+_KERNEL_CHUNKS = (64, 128, 256)  # the last is what mamba-ssm's own layers take; rows of a picture are shorter than that
 
 
 def ssd_ref(
@@ -141,4 +141,5 @@ def _cuda_kernel() -> Callable | None:
 def _call_kernel(kernel, x, dt, A, B, C, D):
     """The kernel wants dt, A and D in fp32, and one dtype for everything else."""
     D = None if D is None else D.float()
-    return kernel(x, dt.float(), A.float(), B.to(x.dtype), C.to(x.dtype), chunk_size=_KERNEL_CHUNK, D=D)
+    chunk = next((size for size in _KERNEL_CHUNKS if size >= x.shape[1]), _KERNEL_CHUNKS[-1])
+    return kernel(x, dt.float(), A.float(), B.to(x.dtype), C.to(x.dtype), chunk_size=chunk, D=D)

@@ -216,6 +216,13 @@ class TestCudaKernel:
         assert out.dtype == torch.bfloat16
         torch.testing.assert_close(out, ssd_scan(**inputs), rtol=5e-2, atol=5e-2)
 
+    @pytest.mark.parametrize("length, chunk", [(20, 64), (64, 64), (65, 128), (300, 256)])
+    def test_short_sequences_get_short_chunks(self, length, chunk):
+        asked = []
+        inputs = {name: t.detach() for name, t in make_inputs(length=length).items()}
+        ssd._call_kernel(lambda *_, chunk_size, D: asked.append(chunk_size), **{"D": None} | inputs)
+        assert asked == [chunk]
+
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
     def test_same_on_cuda(self):
         inputs = make_inputs(heads=4, head_dim=32, states=16, length=300)
