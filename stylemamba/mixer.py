@@ -65,7 +65,7 @@ class Mamba2D(nn.Module):
         self.out_proj = nn.Linear(self.inner, hidden_size, bias=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        batch, height, width, _ = tokens.shape
+        height, width = tokens.shape[1:3]
         z, mixed, dt = self.in_proj(tokens).split([self.inner, self.conv.in_channels, self.dt_size], -1)
         mixed = F.silu(self.conv(mixed.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
         x, B, C = mixed.flatten(1, 2).split([self.inner, self.directions * self.d_state, self.directions * self.d_state], -1)
@@ -74,7 +74,7 @@ class Mamba2D(nn.Module):
             dt = self.dt_proj(dt)
         step = F.softplus(dt.float() + self.dt_bias.float())
         A = -torch.exp(self.A_log.float())
-        dt = step - 1 / (REACH * (A if self.ssm == "ssd" else A.amax(-1)))
+        dt = step - 1 / (REACH * (A if self.ssm == "ssd" else A.amax(-1)))  # A is negative: dt A is -1 / REACH at most
         share = step / dt  # the floor is for what is forgotten, not for what is written into the state
         u = x * self._per_channel(share, x.dtype)
         orders = scan_order(self.order, height, width, tokens.device)
