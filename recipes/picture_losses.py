@@ -35,11 +35,18 @@ class PictureLosses:
         # A loss on texture statistics invites a grid on flat areas.
         self.grid = TokenGridLoss(grid)
 
+    def look(self, made: torch.Tensor, pictures: torch.Tensor, photos: torch.Tensor) -> tuple[list[torch.Tensor], ...]:
+        """The features of all three; of the fusion's pictures with a graph."""
+        with torch.autocast(made.device.type, torch.bfloat16):
+            seen = self.features(made)
+            with torch.no_grad():
+                return seen, self.features(pictures), self.features(photos)
+
     def __call__(
         self,
         made: torch.Tensor,
         pictures: torch.Tensor,
-        photos: torch.Tensor,
+        seen: tuple[list[torch.Tensor], ...],
         latent: torch.Tensor,
         labels: list[str | None],
         painted: torch.Tensor,
@@ -48,7 +55,8 @@ class PictureLosses:
         """The loss, and the mean of each of `TERMS` (NaN where it does not apply).
 
         Args:
-            made, pictures, photos: (B, 3, H, W) in 0..1: the fusion's, the targets, and what both came from.
+            made, pictures: (B, 3, H, W) in 0..1: the fusion's, and the targets.
+            seen: what `look` saw of both and of the photos.
             latent: (B,), distance of the latents.
             labels: the names of the pictures' art styles.
             painted: (B,) bool, which targets are the teacher's alone.
@@ -61,11 +69,7 @@ class PictureLosses:
         # Statistics of a whole picture say how much texture there is, not where: they would have it on walls and skies that the target
         # leaves flat.
         busy = (bustle(made) - bustle(pictures)).abs().mean((1, 2, 3))
-        with torch.autocast(made.device.type, torch.bfloat16):
-            *got, depicted = self.features(made)
-            with torch.no_grad():
-                *wanted, wanted_last = self.features(pictures)
-                own = self.features(photos)[-1]
+        (*got, depicted), (*wanted, wanted_last), (*_, own) = seen
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)

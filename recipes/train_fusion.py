@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from critic import Critic, gradient_ratio
 from diffusers import AutoencoderKL
 from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures
@@ -41,6 +42,7 @@ SLOW_SHARES = dict.fromkeys(
     ),
     12.0,
 ) | dict.fromkeys(("charcoal", "low poly"), 6.0)
+CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
@@ -224,6 +226,7 @@ def main():
         assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
     # The last tap is for what is depicted.
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device, memory_format=torch.channels_last)
+    critic = Critic([96, 128, 256, 256, 512], style_dim).to(device)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
     rates = {"bank.keys": 0.1, "bank.values": 6.0, "bank.textures": 3.0}
@@ -234,6 +237,7 @@ def main():
         "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
         "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": 1.0}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     }
+    critics = torch.optim.AdamW(critic.parameters(), lr=2e-3, betas=(0.5, 0.98), weight_decay=0.01)
     encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     if not (out / "checkpoint.safetensors").exists():
         if not fusion.refine.grain.weight.any():  # an earlier fusion's bank is kept: its keys say which style each row is
@@ -246,11 +250,13 @@ def main():
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
         optimizers["muon"].state.clear()  # of another step: the training was killed between the two files
+    checkpoint.load(out / "critic.safetensors", {"critic": critic}, critics)
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
     losses = PictureLosses(features, probe, tokens, content=0.6)
     period = fusion.bank.textures.shape[-1]
+    ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
@@ -267,8 +273,17 @@ def main():
                 source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
             latents = fusion(source, style, tuple(period * rng.integers(NOISE_PERIOD // period, size=2)))  # anywhere in the noise
             made = decode(latents)
+            with torch.no_grad():
+                decoded = decode(target)  # or the critic would tell targets by what the decoder cannot draw
+        made, decoded = made.float(), decoded.float().clamp(0, 1)
         latent = (latents.float() - target).abs().mean((1, 2, 3))
-        loss, terms = losses(made.float(), pictures, photos, latent, labels, painted, whole=large)
+        seen = losses.look(made, pictures, photos)
+        loss, terms = losses(made, pictures, seen, latent, labels, painted, whole=large)
+        with torch.autocast(device.type, torch.bfloat16):
+            complaint = critic.complaint(seen[0], seen[2], style)
+        if step % 20 == 0:
+            ratio += 0.1 * (gradient_ratio(loss, complaint, made) - ratio)
+        loss = loss + CRITIC * ratio * complaint
         fusion.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
@@ -278,12 +293,20 @@ def main():
             keep = min(0.998, (step + 1) / (step + 10))
             for mean, value in zip(ema.parameters(), fusion.parameters()):
                 mean.lerp_(value, 1 - keep)
-        log.append(terms)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                real = features(decoded)
+            errs = critic.own_loss([x.detach() for x in seen[0]], real, seen[2], style)
+        critics.zero_grad()
+        errs.backward()
+        critics.step()
+        log.append([*terms, complaint.item(), errs.item()])
         if (step + 1) % 50 == 0:
-            row = dict(zip(TERMS, np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
+            row = dict(zip((*TERMS, "complaint", "critic"), np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
             print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 100 == 0 or step + 1 == args.steps:
+            checkpoint.save(out / "critic.safetensors", step + 1, {"critic": critic}, critics)
             checkpoint.save(out / "muon.safetensors", step + 1, {}, optimizers["muon"])
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
             ema.save_pretrained(out / "fusion")

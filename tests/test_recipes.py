@@ -1,0 +1,57 @@
+"""The training recipes' critic learns what tells targets from the fusion's pictures, and leads the fusion there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def critic(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "recipes")
+    import critic
+
+    return critic
+
+
+def features(seed: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(4, channels, side, side, generator=generator) for channels, side in ((6, 16), (10, 8))]
+
+
+def test_the_critic_knows_nothing_and_learns(critic):
+    torch.manual_seed(0)
+    photos, style = features(0), torch.nn.functional.normalize(torch.ones(4, 5), dim=1)
+    made, targets = [x + 0.1 for x in photos], [x + 0.6 for x in photos]
+    model = critic.Critic([6, 10], 5)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    assert model.own_loss(made, targets, photos, style).item() == pytest.approx(2, abs=0.3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        errs = model.own_loss(made, targets, photos, style)
+        errs.backward()
+        optimizer.step()
+    assert errs < 0.5
+    for x in made:
+        x.requires_grad_()
+    complaint = model.complaint(made, photos, style)
+    complaint.backward()
+    with torch.no_grad():
+        assert model.complaint(targets, photos, style) < complaint - 1
+        assert all((x.grad * (target - x)).sum() < 0 for x, target in zip(made, targets)), "it leads away from the targets"
+
+
+def test_the_critic_asks_what_photo_and_style_it_is_of(critic):
+    """The same picture is a target of one photo and one style, and not of others: it must be told which."""
+    torch.manual_seed(0)
+    style = torch.eye(5)[:4]
+    model = critic.Critic([6, 10], 5).eval()  # the power iterations rest, so that nothing but the input differs
+    pictures, photos = features(0), features(1)
+    told = model.complaint(pictures, photos, style)
+    assert not torch.isclose(told, model.complaint(pictures, features(2), style), atol=1e-4)
+    assert not torch.isclose(told, model.complaint(pictures, photos, style.flip(0)), atol=1e-4)
+
+
+def test_gradient_ratio(critic):
+    x = torch.ones(3, requires_grad=True)
+    assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)
