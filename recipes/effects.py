@@ -375,21 +375,24 @@ def pop_art(rgb):
 
 @effect("cubism")
 def cubism(rgb):
-    spacing = 64 / 3
     smooth = f.kuwahara(rgb, 3)
-    label = f.triangles(smooth, spacing, 0.35, 121)
     y, x = f.grid_of(rgb)
-    centre = f.cell_means(np.stack([y, x], -1), label, int(label.max()) + 1)[label]
-    turn = 2 * np.pi / 64 * (5 * centre[..., 0] + 3 * centre[..., 1])
-    slope = ((y - centre[..., 0]) * np.sin(turn) + (x - centre[..., 1]) * np.cos(turn)) / spacing
-    base = f.mix(f.fill(smooth, label), smooth, 0.45)
-    grey = f.contrast(f.tone(f.luma(base), 0.6), 1.3) + 0.5 * slope + 0.07 * np.cos(turn)
+    base, light, lines = smooth, np.zeros_like(y), np.zeros_like(y)
+    # Planes through planes: large facets and, over them, smaller ones. Their lattices do not follow the photo, or nobody could learn them.
+    for spacing, seed, share, tilt in ((32, 125, 0.55, 0.24), (64 / 3, 121, 0.4, 0.22)):
+        label = f.triangles(smooth, spacing, 0.45, seed, snap=False)
+        centre = f.cell_means(np.stack([y, x], -1), label, int(label.max()) + 1)[label]
+        turn = 2 * np.pi / 64 * (5 * centre[..., 0] + 3 * centre[..., 1])
+        light = light + tilt * ((y - centre[..., 0]) * np.sin(turn) + (x - centre[..., 1]) * np.cos(turn)) / spacing + 0.03 * np.cos(turn)
+        base = f.mix(base, f.fill(base, label), share)
+        lines = np.maximum(lines, share * f.cell_borders(label, 0.6))
+    grey = f.contrast(f.tone(f.luma(base), 0.6), 1.3) + light
     out = f.ramp(grey, "#171511", "#403b30", "#67694f", "#a8874e", "#d3b985", "#f3e8cc")
     cool = f.ramp(grey, "#14191c", "#3a4749", "#6d7f7e", "#9fb0a6", "#d9dccb", "#f5f0de")
     out = f.mix(out, cool, 0.8 * f.step(0.0, 0.5, np.sin(2 * turn)))
-    out = f.mix(out, f.vivid(base, 2.0) * (1 + slope[..., None]), 0.2)
+    out = f.mix(out, f.vivid(base, 2.4) * (1 + light[..., None]), 0.35)
     out = out * (1 + 0.05 * f.strokes(f.straight(rgb, 20), 0.9, 5, 122))[..., None]
-    out = f.mix(out, f.rgb_of("#1b1712"), 0.4 * f.cell_borders(label, 0.6))
+    out = f.mix(out, f.rgb_of("#1b1712"), 0.7 * lines)
     return f.mix(out, f.rgb_of("#15110d"), 0.9 * f.ink(rgb, 1.3, 0.12, 18))
 
 
