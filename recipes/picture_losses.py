@@ -11,6 +11,8 @@ TERMS = ("latent", "coarse", "pixel", "bustle", "perceptual", "texture", "moment
 
 
 BUSTLE_SIZE = 8  # px, within which strokes may lie elsewhere
+BLOWN = 0.85  # of all channels of a photo, above which an area passes for blown out
+GLARE = 3.0  # how much more such areas weigh
 FAINT = 0.02  # mean difference of neighbouring pixels, below which an area passes for flat
 
 
@@ -36,9 +38,9 @@ class PictureLosses:
         self.grid = TokenGridLoss(grid)
 
     def look(self, made: torch.Tensor, pictures: torch.Tensor, photos: torch.Tensor) -> tuple[list[torch.Tensor], ...]:
-        """The features of all three; of the fusion's pictures with a graph."""
+        """The features of all three; of the fusion's pictures with a graph, and as they will be seen, without what is beyond 0..1."""
         with torch.autocast(made.device.type, torch.bfloat16):
-            seen = self.features(made)
+            seen = self.features(made.clamp(0, 1))
             with torch.no_grad():
                 return seen, self.features(pictures), self.features(photos)
 
@@ -46,6 +48,7 @@ class PictureLosses:
         self,
         made: torch.Tensor,
         pictures: torch.Tensor,
+        photos: torch.Tensor,
         seen: tuple[list[torch.Tensor], ...],
         latent: torch.Tensor,
         labels: list[str | None],
@@ -55,8 +58,8 @@ class PictureLosses:
         """The loss, and the mean of each of `TERMS` (NaN where it does not apply).
 
         Args:
-            made, pictures: (B, 3, H, W) in 0..1: the fusion's, and the targets.
-            seen: what `look` saw of both and of the photos.
+            made, pictures, photos: (B, 3, H, W) in 0..1: the fusion's, the targets, and what both came from.
+            seen: what `look` saw of them.
             latent: (B,), distance of the latents.
             labels: the names of the pictures' art styles.
             painted: (B,) bool, which targets are the teacher's alone.
@@ -64,7 +67,9 @@ class PictureLosses:
         """
         # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their
         # statistics fit. That holds for a painter's strokes more than for an effect's textures, which repeat from the picture's corner.
-        coarse = (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs().mean((1, 2, 3))
+        # A photo's suns and blown skies are few and catch the eye, and nothing else there says what they should be.
+        glare = 1 + GLARE * (F.avg_pool2d(photos, 5).amin(1, keepdim=True) > BLOWN)
+        coarse = (glare * (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs()).mean((1, 2, 3))
         pixel = (made - pictures).abs().mean((1, 2, 3))
         # Statistics of a whole picture say how much texture there is, not where: they would have it on walls and skies that the target
         # leaves flat.

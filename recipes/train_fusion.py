@@ -278,7 +278,7 @@ def main():
         made, decoded = made.float(), decoded.float().clamp(0, 1)
         latent = (latents.float() - target).abs().mean((1, 2, 3))
         seen = losses.look(made, pictures, photos)
-        loss, terms = losses(made, pictures, seen, latent, labels, painted, whole=large)
+        loss, terms = losses(made, pictures, photos, seen, latent, labels, painted, whole=large)
         with torch.autocast(device.type, torch.bfloat16):
             complaint = critic.complaint(seen[0], seen[2], style)
         if step % 20 == 0:
