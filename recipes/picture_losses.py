@@ -67,7 +67,7 @@ class PictureLosses:
         """
         # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their
         # statistics fit. That holds for a painter's strokes more than for an effect's textures, which repeat from the picture's corner.
-        # A photo's suns and blown skies are few and catch the eye, and nothing else there says what they should be.
+        # A photo's suns and blown skies catch the eye, and are so few that a mean over all pictures hardly holds them.
         glare = 1 + GLARE * (F.avg_pool2d(photos, 5).amin(1, keepdim=True) > BLOWN)
         coarse = (glare * (F.avg_pool2d(made, 5) - F.avg_pool2d(pictures, 5)).abs()).mean((1, 2, 3))
         pixel = (made - pictures).abs().mean((1, 2, 3))

@@ -226,7 +226,7 @@ def main():
         assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
     # The last tap is for what is depicted.
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device, memory_format=torch.channels_last)
-    critic = Critic([96, 128, 256, 256, 512], style_dim).to(device)
+    critic = Critic(features.channels, style_dim).to(device)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
     rates = {"bank.keys": 0.1, "bank.values": 6.0, "bank.textures": 3.0}
