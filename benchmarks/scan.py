@@ -1,9 +1,10 @@
 """The scans against what else a user could take: time as a multiple of selective_scan's, forward and forward with backward.
 
-    python benchmarks/scan.py [--quick] [--threads 1] [--channels 256] [--states 16]
+    python benchmarks/scan.py [--quick] [--threads 1] [--channels 256] [--states 16] [--device cuda]
 
-Batch 1, fp32, CPU. With one thread it is CPU time, which other programs disturb less; with more it is time on the clock. mambapy and
-transformers take part where they are installed; methods that grow too slow are left out where they do.
+Batch 1, fp32. With one thread it is CPU time, which other programs disturb less; with more it is time on the clock. mambapy and
+transformers take part where they are installed; methods that grow too slow are left out where they do. On a GPU it is time on its own
+clock; mamba-ssm's kernels, where installed, take part under their names, and the scans show what they are without them.
 --quick stops at length 1024 and fails unless the scans keep loose bounds.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 
+from stylemamba import scan, ssd
 from stylemamba.scan import selective_scan, selective_scan_ref
 from stylemamba.ssd import ssd_scan
 
@@ -43,6 +45,18 @@ def transformers_or_none() -> Callable | None:
     return mamba_selective_scan
 
 
+def take_kernels() -> dict[str, tuple[Callable, int, int]]:
+    """mamba-ssm's kernels as methods of their own; from then on the scans do without them."""
+    found = {}
+    if kernel := ssd._cuda_kernel():
+        found["mamba-ssm, Triton (ssd)"] = (lambda *inputs, call=kernel: ssd._call_kernel(call, *inputs, None), UNLIMITED, UNLIMITED)
+    if kernel := scan._cuda_kernel():
+        rest = (None, None, None, False, False)  # D, z, delta_bias, delta_softplus, return_last_state
+        found["mamba-ssm, CUDA (selective)"] = (lambda *inputs, call=kernel: scan._call_kernel(call, *inputs, *rest), UNLIMITED, UNLIMITED)
+    ssd._cuda_kernel = scan._cuda_kernel = lambda: None
+    return found
+
+
 # Name -> function, and the greatest lengths for a forward and for a forward with backward.
 UNLIMITED = 2**31
 METHODS = {
@@ -55,7 +69,7 @@ METHODS = {
 
 
 def make_inputs(name: str, channels: int, states: int, length: int) -> list[torch.Tensor]:
-    if name == "ssd_scan":
+    if "ssd" in name:
         heads = channels // HEAD_DIM
         x, dt, A = torch.randn(1, length, heads, HEAD_DIM), 0.1 * torch.rand(1, length, heads), -4 * torch.rand(heads)
         return [x, dt, A, torch.randn(1, length, 1, states), torch.randn(1, length, 1, states)]
@@ -65,6 +79,15 @@ def make_inputs(name: str, channels: int, states: int, length: int) -> list[torc
 
 def seconds(function: Callable, inputs: list[torch.Tensor], backward: bool) -> float:
     inputs = [t.detach().requires_grad_(backward) for t in inputs]
+    if inputs[0].is_cuda:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        out = function(*inputs)
+        if backward:
+            out.sum().backward()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     started = clock()
     out = function(*inputs)
@@ -73,10 +96,10 @@ def seconds(function: Callable, inputs: list[torch.Tensor], backward: bool) -> f
     return clock() - started
 
 
-def measure(length: int, backward: bool, channels: int, states: int) -> dict[str, float]:
+def measure(length: int, backward: bool, channels: int, states: int, device: str) -> dict[str, float]:
     """The best of up to six rounds, in seconds; the methods take turns, so that a busy moment of the machine hits them all."""
     contenders = {
-        name: (function, make_inputs(name, channels, states, length))
+        name: (function, [t.to(device) for t in make_inputs(name, channels, states, length)])
         for name, (function, *limits) in METHODS.items()
         if function and length <= limits[backward]
     }
@@ -94,13 +117,16 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--channels", type=int, default=256, help=f"a multiple of {HEAD_DIM}")
     parser.add_argument("--states", type=int, default=16)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
+    if args.device == "cuda":
+        METHODS.update(take_kernels())
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     lengths = (256, 1024) if args.quick else (256, 1024, 4096, 16384)
 
     for backward in (False, True):
-        table = {length: measure(length, backward, args.channels, args.states) for length in lengths}
+        table = {length: measure(length, backward, args.channels, args.states, args.device) for length in lengths}
         title = "forward + backward" if backward else "forward"
         print(f"\n{title}: time as a multiple of selective_scan's")
         print(f"{'length':<34}" + "".join(f"{length:>12}" for length in lengths))
@@ -109,7 +135,7 @@ def main():
             print(f"{name:<34}" + "".join(f"{cell:>12}" for cell in cells))
         per_step = {length: table[length]["selective_scan"] / length for length in lengths}
         print(f"{'selective_scan, time per step':<34}" + "".join(f"{per_step[length] / per_step[1024]:>12.2f}" for length in lengths))
-        print(f"{'selective_scan, ms':<34}" + "".join(f"{table[length]['selective_scan'] * 1e3:>12.1f}" for length in lengths))
+        print(f"{'selective_scan, ms':<34}" + "".join(f"{table[length]['selective_scan'] * 1e3:>12.2f}" for length in lengths))
 
     if args.quick:
         times = table[1024]

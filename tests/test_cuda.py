@@ -1,0 +1,75 @@
+"""What a GPU must do as the CPU does; skipped where there is none. No continuous integration has one: run it after changes of the scans."""
+
+import pytest
+import torch
+from synthetic import synthetic_photo
+
+from stylemamba import StyleMambaPipeline
+from stylemamba.scan import selective_scan, selective_scan_ref
+from stylemamba.ssd import ssd_ref, ssd_scan
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    pipe = StyleMambaPipeline.from_pretrained()
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    return -10 * (a.cpu().float() - b.cpu().float()).square().mean().log10().item()
+
+
+@pytest.mark.parametrize("dtype, least", [(torch.float32, 45), (torch.bfloat16, 30), (torch.float16, 35)])
+def test_the_picture_is_the_cpus(bundled, dtype, least):
+    photo = synthetic_photo(256, 192)
+    expected = bundled.to("cpu", torch.float32)(photo, "a Monet painting", output_type="pt").images
+    made = bundled.to("cuda", dtype)(photo, "a Monet painting", output_type="pt").images
+    bundled.to("cpu", torch.float32)
+    assert psnr(made, expected) > least
+
+
+def test_training_on_a_style_goes_as_on_the_cpu(bundled):
+    """Not to the bit: on a GPU the networks run in bfloat16."""
+    scores = {}
+    for device in ("cpu", "cuda"):
+        history = bundled.to(device).train_on_style("a night scene", [synthetic_photo(128, 128)], num_train_steps=20, size=128)
+        scores[device] = [step["score"] for step in history]
+        bundled.unload_style()
+    bundled.to("cpu")
+    assert scores["cuda"] == pytest.approx(scores["cpu"], abs=0.02)
+
+
+@pytest.mark.parametrize("length", [1, 63, 200, 1024])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 2e-3), (torch.bfloat16, 3e-2)])
+def test_the_dual_scan_is_its_definition(length, dtype, tolerance):
+    """By mamba-ssm's kernel where it is installed, whose fp32 products are tf32."""
+    generator = torch.Generator().manual_seed(length)
+    randn = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    x, B, C, D = randn(2, length, 8, 32), randn(2, length, 2, 16), randn(2, length, 2, 16), randn(8)
+    dt, A = torch.rand(2, length, 8, generator=generator), -torch.rand(8, generator=generator)
+    same(lambda *t: ssd_scan(*t), lambda *t: ssd_ref(*t), (x, dt, A, B, C, D), dtype, (0, 3, 4), tolerance)
+
+
+@pytest.mark.parametrize("length", [1, 200, 1024])
+def test_the_selective_scan_is_its_definition(length):
+    generator = torch.Generator().manual_seed(length)
+    randn = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    u, B, C, D = randn(2, 64, length), randn(2, 16, length), randn(2, 16, length), randn(64)
+    delta, A = torch.rand(2, 64, length, generator=generator), -torch.rand(64, 16, generator=generator)
+    same(selective_scan, selective_scan_ref, (u, delta, A, B, C, D), torch.float32, (), 2e-3)
+
+
+def same(scan, reference, inputs, dtype, halved, tolerance):
+    """Values and gradients on the GPU against the reference's in fp64; the inputs ``halved`` have the dtype, the others stay fp32."""
+    inputs = [t.to(dtype).float() if i in halved else t for i, t in enumerate(inputs)]
+    exact = [t.double().requires_grad_() for t in inputs]
+    fast = [t.to("cuda", dtype if i in halved else torch.float32).requires_grad_() for i, t in enumerate(inputs)]
+    expected, made = reference(*exact), scan(*fast)
+    projection = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0)).double()
+    expected_grads = torch.autograd.grad((expected * projection).sum(), exact)
+    grads = torch.autograd.grad((made.float() * projection.to(made.device).float()).sum(), fast)
+    for got, wanted in zip((made, *grads), (expected, *expected_grads)):
+        assert (got.detach().cpu().double() - wanted).norm() <= tolerance * wanted.norm()
