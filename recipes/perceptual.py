@@ -96,3 +96,16 @@ def own_photo_loss(made: torch.Tensor, photos: torch.Tensor, temperature: float 
     mean = photos.mean(0)
     logits = F.normalize(made - mean, dim=1) @ F.normalize(photos - mean, dim=1).T / temperature
     return F.cross_entropy(logits, torch.arange(len(made), device=made.device), reduction="none")
+
+
+def likeness(made: torch.Tensor, photos: torch.Tensor, window: int = 7) -> torch.Tensor:
+    """(B,): how alike the grey values of two pictures (B, 3, H, W) in 0..1 rise and fall, window by window; 1 for the same picture.
+
+    The contrast and structure of SSIM (Wang et al. 2004) without its luminance: a picture may be lighter or darker than its photo.
+    """
+    pool = lambda x: F.avg_pool2d(x, window, 2)  # noqa: E731
+    a, b = made.mean(1, keepdim=True), photos.mean(1, keepdim=True)
+    mean_a, mean_b = pool(a), pool(b)
+    both = pool(a * b) - mean_a * mean_b
+    each = pool(a * a) - mean_a**2 + pool(b * b) - mean_b**2
+    return ((2 * both + 0.03**2) / (each + 0.03**2)).mean((1, 2, 3))

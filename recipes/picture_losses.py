@@ -2,17 +2,19 @@
 
 import torch
 import torch.nn.functional as F
-from perceptual import SqueezeNetFeatures, content_distance, gram_distance, own_photo_loss, statistics_distance
+from perceptual import SqueezeNetFeatures, content_distance, gram_distance, likeness, own_photo_loss, statistics_distance
 from probe import StyleProbe
 
 from stylemamba.losses import TokenGridLoss
 
-TERMS = ("latent", "coarse", "pixel", "bustle", "perceptual", "texture", "moments", "content", "probe")
+TERMS = ("latent", "coarse", "pixel", "bustle", "perceptual", "texture", "moments", "content", "likeness", "probe")
 
 
 BUSTLE_SIZE = 8  # px, within which strokes may lie elsewhere
 BLOWN = 0.85  # of all channels of a photo, above which an area passes for blown out
-GLARE = 3.0  # how much more such areas weigh
+GLARE = 8.0  # how much more such areas weigh
+LIKENESS = 6.0  # weight of what an art style's picture lacks in likeness to its photo,
+KEPT = 0.02  # the target's own likeness and this much being enough
 FAINT = 0.02  # mean difference of neighbouring pixels, below which an area passes for flat
 
 
@@ -54,8 +56,8 @@ class PictureLosses:
         labels: list[str | None],
         painted: torch.Tensor,
         whole: bool,
-    ) -> tuple[torch.Tensor, list[float]]:
-        """The loss, and the mean of each of `TERMS` (NaN where it does not apply).
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss, and the mean of each of `TERMS` (NaN where it does not apply), without a graph.
 
         Args:
             made, pictures, photos: (B, 3, H, W) in 0..1: the fusion's, the targets, and what both came from.
@@ -78,13 +80,17 @@ class PictureLosses:
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)
+        # A teacher hides more of a photo than a style needs to: its lines can lie where the photo's are.
+        art = torch.tensor([label is not None for label in labels], device=made.device)
+        lacking = art * F.relu(likeness(pictures, photos) + KEPT - likeness(made, photos))
         place = torch.where(painted, 0.25, 1.0)
         losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + 0.1 * busy + torch.where(painted, 1.5, 0.8) * texture
-        losses = losses + torch.where(painted, 1.5, 0.6) * moments + self.content * content
-        loss, named = losses.mean() + 20 * self.grid(made, pictures), torch.nan
+        losses = losses + torch.where(painted, 1.5, 0.6) * moments + self.content * content + LIKENESS * lacking
+        loss, named = losses.mean() + 20 * self.grid(made, pictures), losses.new_tensor(torch.nan)
         judged = [row for row, label in enumerate(labels) if label in self.probe.classes]
         if whole and judged:
             asked = torch.tensor([self.probe.classes.index(labels[row]) for row in judged], device=made.device)
             cross_entropy = F.cross_entropy(self.probe(made[judged]), asked)
-            loss, named = loss + 0.5 * len(judged) / len(labels) * cross_entropy, cross_entropy.item()
-        return loss, [*(term.mean().item() for term in (latent, coarse, pixel, busy, perceptual, texture, moments, content)), named]
+            loss, named = loss + 0.5 * len(judged) / len(labels) * cross_entropy, cross_entropy
+        terms = (latent, coarse, pixel, busy, perceptual, texture, moments, content, lacking)
+        return loss, torch.stack([*(term.mean() for term in terms), named]).detach()

@@ -49,16 +49,24 @@ PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchang
 class Pairs:
     """Random crops of photos and of their pictures in a style, and embeddings of sentences that ask for the style."""
 
-    def __init__(self, folder: Path, encoder: StyleEncoder, wordings: int, makers: dict, seed: int):
-        self.photos = np.load(folder / "photos.npy", mmap_mode="r")
+    def __init__(self, folders: list[Path], encoder: StyleEncoder, wordings: int, makers: dict, seed: int):
+        self.photos = np.concatenate([np.load(folder / "photos.npy", mmap_mode="r") for folder in folders])
+        firsts = np.cumsum([0, *(len(np.load(folder / "photos.npy", mmap_mode="r")) for folder in folders[:-1])])
+
+        def read(name: str) -> dict:
+            """A file's arrays, those of all folders one after another."""
+            files = [dict(np.load(folder / f"{name}.npz")) for folder in folders]
+            for file, first in zip(files, firsts):
+                file["index"] = file["index"] + first
+            return {key: np.concatenate([file[key] for file in files]) for key in files[0]}
+
         self.styles, self.index, self.pictures, self.embeddings, self.labels = [], [], [], [], []
         for style in vocabulary():
-            path = folder / f"{slug(style['name'])}.npz"
-            if not path.exists():
+            if not (folders[0] / f"{slug(style['name'])}.npz").exists():
                 continue
-            with np.load(path) as file:
-                self.index.append(file["index"])
-                self.pictures.append(file["pictures"])
+            made = read(slug(style["name"]))
+            self.index.append(made["index"])
+            self.pictures.append(made["pictures"])
             rng = np.random.default_rng((seed, len(self.styles)))
             plain = [style["name"], style["zh"], *style["wordings"]]
             texts = plain + style["zh_wordings"]
@@ -73,9 +81,8 @@ class Pairs:
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
         self.pairs = None
-        if (folder / f"{PAIRS}.npz").exists():
-            with np.load(folder / f"{PAIRS}.npz") as file:
-                self.pairs = dict(file)
+        if (folders[0] / f"{PAIRS}.npz").exists():
+            self.pairs = read(PAIRS)
             self.pairs["embeddings"] = encode(encoder, [word_pair(a, b, rng) for a, b in self.pairs["names"]])
         self.plain = encode(encoder, list(PLAIN))
         words = sorted(
@@ -84,7 +91,7 @@ class Pairs:
         self.others = encode(encoder, word_sentences(2000, words, rng))
 
     def batch(self, count: int, size: int, rng: np.random.Generator):
-        """(photos, pictures) as (count, 3, size, size) in 0..1, embeddings (count, E), the names of the art styles (None elsewhere),
+        """(photos, pictures) as (count, 3, size, size), uint8, embeddings (count, E), the names of the art styles (None elsewhere),
         and which pictures are the teacher's alone.
 
         One in 40 asks for the photo itself, one in ten for two styles at once.
@@ -126,7 +133,7 @@ class Pairs:
             pictures.append(picture[crop])
             embeddings.append(embedding)
         labels, tiles = [label for _, _, _, label, _ in drawn], torch.tensor([tile for *_, tile in drawn])
-        stack = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        stack = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
         painted = torch.tensor([label is not None for label in labels]) & (tiles == 1)
         return stack(photos), stack(pictures), torch.stack(embeddings), labels, painted
 
@@ -186,7 +193,7 @@ def new_textures(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--targets", required=True, help="folder made by make_targets.py")
+    parser.add_argument("--targets", required=True, nargs="+", type=Path, help="folders made by make_targets.py, each of another seed")
     parser.add_argument("--artworks", required=True, type=Path, help="folder made by choose_artworks.py")
     parser.add_argument("--vae", required=True)
     parser.add_argument("--siglip", required=True)
@@ -210,7 +217,7 @@ def main():
     siglip = SiglipModel.from_pretrained(args.siglip).to(device, torch.float32).eval()
     encoder = StyleEncoder(siglip, AutoTokenizer.from_pretrained(args.tokenizer))
     makers = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8"))
-    pairs = Pairs(Path(args.targets), encoder, args.wordings, makers, args.seed)
+    pairs = Pairs(args.targets, encoder, args.wordings, makers, args.seed)
     probe = StyleProbe.load(args.artworks / "probe.npz", args.squeezenet).to(device)
     print(f"{len(pairs.styles)} styles: {', '.join(pairs.styles)}", flush=True)
 
@@ -254,7 +261,7 @@ def main():
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
-    losses = PictureLosses(features, probe, tokens, content=0.6)
+    losses = PictureLosses(features, probe, tokens, content=0.8)
     period = fusion.bank.textures.shape[-1]
     ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
     then, log = time.time(), []
@@ -266,7 +273,7 @@ def main():
                 group["lr"] = lr * group["rate"]
         large = step % 2 == 1
         photos, pictures, style, labels, painted = pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng)
-        photos, pictures = (t.to(device, memory_format=torch.channels_last) for t in (photos, pictures))
+        photos, pictures = (t.to(device, memory_format=torch.channels_last).float() / 255 for t in (photos, pictures))
         style, painted = style.to(device), painted.to(device)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
@@ -291,8 +298,7 @@ def main():
             optimizer.step()
         with torch.no_grad():
             keep = min(0.998, (step + 1) / (step + 10))
-            for mean, value in zip(ema.parameters(), fusion.parameters()):
-                mean.lerp_(value, 1 - keep)
+            torch._foreach_lerp_([*ema.parameters()], [*fusion.parameters()], 1 - keep)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 real = features(decoded)
@@ -300,10 +306,11 @@ def main():
         critics.zero_grad()
         errs.backward()
         critics.step()
-        log.append([*terms, complaint.item(), errs.item()])
+        log.append(torch.cat([terms, torch.stack([complaint.detach(), errs.detach()])]))
         if (step + 1) % 50 == 0:
-            row = dict(zip((*TERMS, "complaint", "critic"), np.nanmean(log, 0)), s_per_step=(time.time() - then) / len(log))
-            print(json.dumps({"step": step + 1, **{k: round(float(v), 4) for k, v in row.items()}}), flush=True)
+            means = torch.stack(log).nanmean(0).tolist()
+            row = dict(zip((*TERMS, "complaint", "critic"), means), s_per_step=(time.time() - then) / len(log))
+            print(json.dumps({"step": step + 1, **{key: round(value, 4) for key, value in row.items()}}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 100 == 0 or step + 1 == args.steps:
             checkpoint.save(out / "critic.safetensors", step + 1, {"critic": critic}, critics)

@@ -1,4 +1,4 @@
-"""The training recipes' critic learns what tells targets from the fusion's pictures, and leads the fusion there."""
+"""The training recipes: the critic learns what tells targets from pictures, and leads the fusion there; likeness is of structure."""
 
 from pathlib import Path
 
@@ -55,3 +55,15 @@ def test_the_critic_asks_what_photo_and_style_it_is_of(critic):
 def test_gradient_ratio(critic):
     x = torch.ones(3, requires_grad=True)
     assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)
+
+
+def test_likeness_is_of_structure_and_not_of_light(critic):
+    from perceptual import likeness
+
+    generator = torch.Generator().manual_seed(0)
+    photo = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12, generator=generator), 96, mode="bicubic").clamp(0.1, 0.9)
+    noise = 0.1 * torch.randn(photo.shape, generator=generator)
+    assert likeness(photo - 0.1, photo).item() == pytest.approx(1, abs=1e-3), "a darker picture is as alike"
+    assert likeness(photo + noise, photo) < 0.9
+    assert likeness(photo + 2 * noise, photo) < likeness(photo + noise, photo) - 0.1
+    assert likeness(1 - photo, photo) < 0, "a negative is the opposite"
