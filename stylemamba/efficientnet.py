@@ -83,7 +83,11 @@ class EfficientNetLite0(nn.Module):
                 maps.append(x)
         return maps
 
+    def content_maps(self, last: torch.Tensor) -> torch.Tensor:
+        """The last convolution's output (B, 1280, h, w), by the last of `stages`: the content features and where they are."""
+        return F.relu6(self._bn1(self._conv_head(last)))
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         *maps, last = self.stages(x)
         statistics = torch.cat([torch.cat([m.mean((2, 3)), m.std((2, 3))], 1) for m in maps], 1)
-        return statistics, F.relu6(self._bn1(self._conv_head(last))).mean((2, 3))
+        return statistics, self.content_maps(last).mean((2, 3))
