@@ -50,7 +50,7 @@ def test_the_dual_scan_is_its_definition(length, dtype, tolerance):
     randn = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     x, B, C, D = randn(2, length, 8, 32), randn(2, length, 2, 16), randn(2, length, 2, 16), randn(8)
     dt, A = torch.rand(2, length, 8, generator=generator), -torch.rand(8, generator=generator)
-    same(lambda *t: ssd_scan(*t), lambda *t: ssd_ref(*t), (x, dt, A, B, C, D), dtype, (0, 3, 4), tolerance)
+    same(ssd_scan, ssd_ref, (x, dt, A, B, C, D), dtype, (0, 3, 4), tolerance)
 
 
 @pytest.mark.parametrize("length", [1, 200, 1024])
