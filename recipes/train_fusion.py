@@ -50,8 +50,8 @@ class Pairs:
     """Random crops of photos and of their pictures in a style, and embeddings of sentences that ask for the style."""
 
     def __init__(self, folders: list[Path], encoder: StyleEncoder, wordings: int, makers: dict, seed: int):
-        self.photos = np.concatenate([np.load(folder / "photos.npy", mmap_mode="r") for folder in folders])
-        firsts = np.cumsum([0, *(len(np.load(folder / "photos.npy", mmap_mode="r")) for folder in folders[:-1])])
+        photos = [np.load(folder / "photos.npy", mmap_mode="r") for folder in folders]
+        self.photos, firsts = np.concatenate(photos), np.cumsum([0, *map(len, photos)])  # each folder's first row
 
         def read(name: str) -> dict:
             """A file's arrays, those of all folders one after another."""

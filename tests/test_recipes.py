@@ -6,9 +6,13 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def critic(monkeypatch):
+@pytest.fixture(autouse=True)
+def recipes(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "recipes")
+
+
+@pytest.fixture
+def critic(recipes):
     import critic
 
     return critic
@@ -57,7 +61,7 @@ def test_gradient_ratio(critic):
     assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)
 
 
-def test_likeness_is_of_structure_and_not_of_light(critic):
+def test_likeness_is_of_structure_and_not_of_light():
     from perceptual import likeness
 
     generator = torch.Generator().manual_seed(0)
