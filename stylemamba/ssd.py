@@ -5,12 +5,14 @@ Source of the algorithm: Dao & Gu 2024, "Transformers are SSMs" (arXiv 2405.2106
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import torch
 
 from .errors import StyleMambaError
 
+LOG2_E = math.log2(math.e)
 _KERNEL_CHUNKS = (64, 128, 256)  # the last is what mamba-ssm's own layers take; rows of a picture are shorter than that
 
 
@@ -100,29 +102,31 @@ def _chunked(x, dt, A, B, C, chunk):
         x, dt, B, C = (torch.nn.functional.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x, dt, B, C))
 
     # Everything below is (batch, chunks, groups, heads per group, ...), so that B and C broadcast over their group's heads.
+    # Contiguous, or each product below would copy them.
     def split(t):
-        return t.view(batch, chunks, chunk, groups, heads // groups, -1).permute(0, 1, 3, 4, 2, 5)
+        return t.view(batch, chunks, chunk, groups, heads // groups, -1).permute(0, 1, 3, 4, 2, 5).contiguous()
 
-    xdt = (split(x) * split(dt[..., None])).contiguous()  # in the layout of the products below, or each would copy it
+    xdt = split(x * dt[..., None])
     B = B.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     C = C.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
-    log_decay = split((dt * A)[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads, chunk), <= 0, falling
+    # To base 2: on a CPU torch's exp2 takes a sixth of exp's time where some exponents are -inf.
+    log_decay = split((dt * (A * LOG2_E))[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads per group, chunk), <= 0, falling
 
     # Inside a chunk: an attention-like product whose mask is the decay from step j to step i.
-    causal = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
-    mask = (log_decay[..., :, None] - log_decay[..., None, :]).masked_fill_(~causal, -torch.inf).exp_()
+    future = torch.full((chunk, chunk), -torch.inf, dtype=log_decay.dtype, device=log_decay.device).triu_(1)
+    mask = (log_decay[..., :, None] - log_decay[..., None, :]).add_(future).exp2_()
     y = ((C @ B.transpose(-1, -2)) * mask) @ xdt
 
     if chunks > 1:
         # What each chunk leaves behind, and the state that arrives at each chunk's first step.
-        left = (B * torch.exp(log_decay[..., -1:] - log_decay)[..., None]).transpose(-1, -2) @ xdt
-        total = torch.exp(log_decay[..., -1])[..., None, None].unbind(1)
+        left = (B * torch.exp2(log_decay[..., -1:] - log_decay)[..., None]).transpose(-1, -2) @ xdt
+        total = torch.exp2(log_decay[..., -1])[..., None, None].unbind(1)
         state, arriving = torch.zeros_like(left[:, 0]), []
         for added, decay in zip(left.unbind(1), total):
             arriving.append(state)
             state = torch.addcmul(added, decay, state)
         arriving = torch.stack(arriving, 1)
-        from_before = C * torch.exp(log_decay)[..., None]
+        from_before = C * torch.exp2(log_decay)[..., None]
         y = torch.baddbmm(*(t.flatten(0, 3) for t in (y, from_before, arriving))).view_as(y)
 
     return y.permute(0, 1, 4, 2, 3, 5).reshape(batch, chunks * chunk, heads, head_dim)[:, :length]
