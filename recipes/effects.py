@@ -146,21 +146,24 @@ def comic_book(rgb):
 
 
 def wash(rgb: np.ndarray, strength: float, pooling: float, seed: int) -> np.ndarray:
-    """Transparent paint on white: density blotchy like granulating pigment and deeper along the edges of areas."""
+    """Transparent paint on white: density grainy like granulating pigment and deeper along the edges of areas."""
     density = -np.log(np.clip(rgb, 0.03, 1))
-    blotch = 1 + 0.1 * f.noise(rgb, 4, seed) + 0.05 * f.noise(rgb, 1.2, seed + 1)
+    # Finer grain than blotches would be: these repeat every 64 px, which shows on a sky like scales.
+    blotch = 1 + 0.02 * f.noise(rgb, 4, seed) + 0.07 * f.noise(rgb, 1.2, seed + 1)
     pool = 1 + pooling * f.step(0.05, 0.5, f.edges(f.blur(rgb, 1.0), 1.5))
     return np.exp(-density * strength * (blotch * pool)[..., None])
 
 
 @effect("watercolor")
 def watercolor(rgb):
-    smooth = f.wobble(f.kuwahara(rgb, 4), 1.2)
-    grey = f.luma(smooth)
-    light = f.recolour(f.vivid(smooth, 2.3), 0.2 + 0.8 * f.posterise(f.tone(grey, 0.35), 6, 0.6))
-    paint = wash(np.clip(light + f.detail(rgb, 0.5), 0, 1), 0.8, 0.9, 41)
-    paint = f.mix(paint, np.ones(3, np.float32), 0.9 * f.step(0.7, 0.95, f.tone(f.blur(grey, 1.2), 0.3) + 0.04 * f.noise(rgb, 2.5, 44)))
-    return paint * f.rgb_of("#fdfaf3") * f.paper(rgb, 0.05)
+    smooth = f.wobble(f.kuwahara(f.kuwahara(rgb, 4), 3), 1.0)
+    wet = f.mix(smooth, f.blur(smooth, 2.5), f.step(0.25, 0.05, f.edges(smooth, 2.0)))  # areas run, their borders stay
+    grey = f.luma(wet)
+    light = f.recolour(f.vivid(wet, 2.0, 0.65), 0.26 + 0.74 * f.posterise(f.tone(grey, 0.3), 6, 0.7))
+    paint = wash(np.clip(light + f.detail(rgb, 0.75), 0, 1), 0.8, 1.0, 41)
+    bare = f.step(0.66, 0.95, f.tone(f.blur(grey, 1.2), 0.3) + 0.02 * f.noise(rgb, 1.5, 44))
+    paint = f.mix(paint, np.ones(3, np.float32), 0.85 * bare)
+    return paint * f.rgb_of("#fdfaf3") * f.paper(rgb, 0.035)
 
 
 @effect("ink wash")
@@ -190,9 +193,16 @@ def chinese_ink_painting(rgb):
 # --- paint --------------------------------------------------------------------------------------------------------------------
 
 
-def painted(rgb: np.ndarray, direction: np.ndarray, width: float, length: int, bristle: float = 0.1, impasto: float = 0.2, seed: int = 5):
-    """Paint dragged along a direction: colour smoothed along it, bristle streaks in brightness, and light on the ridges."""
+def painted(
+    rgb: np.ndarray, direction: np.ndarray, width: float, length: int, bristle: float = 0.1, impasto: float = 0.2, seed: int = 5,
+    even: float = 1.0,
+):  # fmt: skip
+    """Paint dragged along a direction: colour smoothed along it, bristle streaks in brightness, and light on the ridges.
+
+    ``even`` is the share of streaks and ridges left where nothing is nearby (a sky): there alone would one see them repeat.
+    """
     hair = f.strokes(direction, width, length, seed)
+    hair = hair * (even + (1 - even) * f.step(0.02, 0.3, f.blur(f.edges(rgb, 2.0), 5)))
     paint = f.along(rgb, direction, length)
     light = 1 + bristle * hair + f.relief(f.blur(hair, 0.6), impasto)
     return np.clip(paint * light[..., None], 0, 1)
@@ -214,9 +224,9 @@ def broken(rgb: np.ndarray, hair: np.ndarray, tints: list[tuple[str, float]], li
 
 @effect("oil painting")
 def oil_painting(rgb):
-    smooth = f.vivid(f.contrast(f.kuwahara(rgb, 4), 1.15), 1.7)
+    smooth = f.vivid(f.contrast(f.kuwahara(f.kuwahara(rgb, 4), 4), 1.1), 1.7)
     direction = f.flow(smooth, 4, np.radians(35), 0.001)
-    return (painted(smooth, direction, 1.4, 6, 0.08, 0.16) + f.detail(rgb, 0.6)) * f.canvas(rgb, 0.025)
+    return (painted(smooth, direction, 1.3, 9, 0.075, 0.15, even=0.35) + f.detail(rgb, 0.7)) * f.canvas(rgb, 0.02)
 
 
 @effect("monet painting")
@@ -316,9 +326,9 @@ def rococo(rgb):
     cool = f.step(-0.02, 0.15, smooth[..., 2] - smooth[..., 0])
     pink = f.ramp(grey, "#5c2f4a", "#b8688c", "#f29cb4", "#fdd0cc", "#fff6e6")
     blue = f.ramp(grey, "#364a78", "#7a9ccc", "#a8cdec", "#d6ebf6", "#fffaf0")
-    base = f.mix(f.mix(pink, blue, cool), f.vivid(smooth, 1.6, 0.6), 0.3)
+    base = f.mix(f.mix(pink, blue, cool), f.recolour(f.vivid(smooth, 2.2, 0.6), 0.15 + 0.85 * grey), 0.45)
     direction = f.flow(smooth, 4, f.waves(rgb, 6), 0.0006)
-    out = painted(base, direction, 1.3, 4, 0.03, 0.05, 281) + f.detail(rgb, 0.8)
+    out = painted(base, direction, 1.3, 4, 0.03, 0.05, 281, even=0.4) + f.detail(rgb, 0.8)
     return f.screen(out, 0.35 * f.blur(np.clip(out, 0, 1) * f.step(0.5, 0.9, grey)[..., None] * f.rgb_of("#ffe0b0"), 7))
 
 
