@@ -82,7 +82,8 @@ def ssd_scan(
     # The kernel has no fp64, and its matrix products want at least 16 of everything.
     if kernel and x.dtype != torch.float64 and min(x.shape[3], B.shape[3]) >= 16:
         return _call_kernel(kernel, x, dt, A, B, C, D)
-    chunk_size = chunk_size or (32 if x.device.type == "cpu" else 64)
+    # On a CPU a power of two would put a matrix's rows on one another's cache lines in the backward; short sequences take one product.
+    chunk_size = chunk_size or (28 if x.device.type == "cpu" and x.shape[1] > 48 else 64)
     dtype = x.dtype
     if dtype in (torch.float16, torch.bfloat16):
         x, dt, A, B, C = (t.float() for t in (x, dt, A, B, C))
