@@ -110,7 +110,7 @@ def _chunked(x, dt, A, B, C, chunk):
     B = B.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     C = C.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     # To base 2: on a CPU torch's exp2 takes a sixth of exp's time where some exponents are -inf.
-    log_decay = split((dt * (A * math.log2(math.e)))[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads per group, chunk), <= 0, falling
+    log_decay = split((dt * (A * math.log2(math.e)))[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads, chunk), falling
 
     # Inside a chunk: an attention-like product whose mask is the decay from step j to step i.
     future = torch.full((chunk, chunk), -torch.inf, dtype=log_decay.dtype, device=log_decay.device).triu_(1)
