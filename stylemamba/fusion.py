@@ -1,5 +1,7 @@
 """The style fusion module: adaptive layer norm and Mamba, from a latent and a style embedding to a stylised latent."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
@@ -11,6 +13,7 @@ from .errors import StyleMambaError
 from .mixer import Mamba2D
 from .noise import NoiseField
 from .refinement import Refinement, StyleBank
+from .scatter import ScatterField
 
 PHASE_PERIOD = 8  # tokens
 
@@ -55,6 +58,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         refine_size, refine_depth: width and residual blocks of the convolutions over latent pixels that follow.
         known_styles: number of styles that the fusion can know by heart, see `StyleBank`.
         texture_channels: channels of their textures.
+        scattered_styles: which of them are scattered, by their rows in the bank.
     """
 
     _no_split_modules = ["FusionBlock"]
@@ -75,6 +79,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         refine_depth: int = 2,
         known_styles: int = 160,
         texture_channels: int = 6,
+        scattered_styles: Sequence[int] = (),
         scan_order: str = "cross",
         ssm: str = "ssd",
     ):
@@ -82,12 +87,13 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         self.embed = nn.Linear(latent_channels * patch_size**2, hidden_size)
         # Where a token lies within a fixed tile, so that screens, tesserae and paper grain can be drawn; free of the picture's size.
         self.phase = nn.Parameter(torch.zeros(PHASE_PERIOD, PHASE_PERIOD, hidden_size))
+        self.scatter = ScatterField(PHASE_PERIOD)
         # What a loosely drawn style has instead of it.
         self.noise = NoiseField()
         self.embed_noise = nn.Linear(NoiseField.channels * patch_size**2, hidden_size, bias=False)
         condition = min(style_dim, hidden_size)
         self.condition = nn.Sequential(nn.Linear(style_dim, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU())
-        self.bank = StyleBank(style_dim, condition, known_styles, texture_channels, PHASE_PERIOD * patch_size)
+        self.bank = StyleBank(style_dim, condition, known_styles, texture_channels, PHASE_PERIOD * patch_size, scattered_styles)
         self.blocks = nn.ModuleList(
             FusionBlock(
                 hidden_size, condition, mlp_ratio, d_state=d_state, expand=expand, head_dim=head_dim, scan_order=scan_order, ssm=ssm
@@ -132,23 +138,24 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         padded = F.pad(latents, (0, -width % p, 0, -height % p), mode="replicate") if height % p or width % p else latents
         patches = "b c (h p) (w q) -> b h w (p q c)"
         tokens = self.embed(rearrange(padded, patches, p=p, q=p))
-        condition, texture, looseness = (x.expand(latents.shape[0], *x.shape[1:]) for x in self.look(style.to(tokens.dtype)))
+        condition, textures, ways = (x.expand(latents.shape[0], *x.shape[1:]) for x in self.look(style.to(tokens.dtype)))
+        lattice, scattered, looseness = ways[:, :, None, None, None].unbind(1)
         rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
-        looseness = looseness[:, :, None, None]
+        moved = self.scatter(*tokens.shape[1:3], tuple(n // p for n in origin))
         noise = looseness * self.noise(*padded.shape[2:], origin)
-        tokens = tokens + (1 - looseness) * self.phase[rows][:, columns]
+        tokens = tokens + lattice * self.phase[rows][:, columns] + scattered * self.phase[moved[0], moved[1]]
         tokens = tokens + self.embed_noise(rearrange(noise, patches, p=p, q=p))
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
         added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
         added, noise = (x[:, :, :height, :width] for x in (added, noise))
+        places = self.scatter.pixels(moved, p)[:height, :width]
         covered = self.cover_modulation(condition)[:, :, None, None] * latents
-        return latents - covered + self.refine(latents, added, noise, condition, texture)
+        return latents - covered + self.refine(latents, added, noise, condition, textures, places)
 
     def look(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Styles as `forward` takes them -> the condition (B, condition_size), the texture (B, texture_channels, period, period) and the
-        looseness (B, 1).
+        """Styles as `forward` takes them -> the condition (B, condition_size), and textures and shares as `StyleBank` gives them.
 
         Styles by weight are blended here, as conditional instance normalisation does (arXiv 1610.07629): an embedding between theirs
         would be taken for the nearest known style, and the weights for a switch.
@@ -160,6 +167,6 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
             looks = (x.unflatten(0, style.shape[:2]) for x in self.look(units.flatten(0, 1)))
             return tuple((shares.view(*shares.shape[:2], *[1] * (x.dim() - 2)) * x).sum(1) for x in looks)
         style = style.reshape(-1, self.config.style_dim)
-        known, texture, looseness = self.bank(style)
+        known, textures, ways = self.bank(style)
         # Unit embeddings have components of size E ** -0.5; the linear layers are initialised for size 1.
-        return self.condition(style * self.config.style_dim**0.5) + known, texture, looseness
+        return self.condition(style * self.config.style_dim**0.5) + known, textures, ways

@@ -1,5 +1,7 @@
 """What the fusion does below a token: convolutions over latent pixels, and the textures of the styles that it knows by heart."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,33 +16,37 @@ class StyleBank(nn.Module):
     blended, so that an unseen wording falls back to the nearest meaning. The attention is sharp: a style that is nearer by a cosine of
     0.1 counts seven times as much.
 
-    A style is drawn on a lattice, as halftone dots and tesserae are, or loosely, as a painter's strokes are (``looseness``, 0 to 1, set by
-    whoever trains the bank): from noise, and with no texture that would repeat.
+    A style is drawn on a lattice, as halftone dots are; or scattered, as snowflakes are, its texture repeating in patches only (see
+    `ScatterField`); or loosely, as a painter's strokes are (``looseness``, 0 to 1, set by whoever trains the bank): from noise, and with
+    no texture at all.
 
     Args:
         style_dim: E, width of the style embedding.
         condition_size: width of the condition.
         count: number of styles.
         texture_channels, period: channels and side (latent pixels) of a texture, which repeats over the picture.
+        scattered: the styles that are scattered, by their rows.
     """
 
-    def __init__(self, style_dim: int, condition_size: int, count: int, texture_channels: int, period: int):
+    def __init__(self, style_dim: int, condition_size: int, count: int, texture_channels: int, period: int, scattered: Sequence[int] = ()):
         super().__init__()
         self.keys = nn.Parameter(F.normalize(torch.randn(count, style_dim), dim=-1))
         self.sharpness = nn.Parameter(torch.full((1,), 20.0))
         self.values = nn.Parameter(torch.zeros(count, condition_size))
         self.textures = nn.Parameter(torch.zeros(count, texture_channels, period, period))
         self.register_buffer("looseness", torch.zeros(count))
+        self.register_buffer("scatter", torch.zeros(count).index_fill(0, torch.tensor([*scattered], dtype=torch.long), 1), persistent=False)
 
     def forward(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Unit embeddings (B, E) -> what is added to the condition (B, condition_size), the texture (B, texture_channels, period,
-        period), and the looseness (B, 1)."""
+        """Unit embeddings (B, E) -> what is added to the condition (B, condition_size); two textures (B, 2, texture_channels, period,
+        period), on the lattice and scattered; and the shares (B, 3) that are on the lattice, scattered and loose."""
         # In float32: in bfloat16 a logit of 20 is known to an eighth only.
         logits = self.sharpness.float() * style.float() @ self.keys.float().T
         attention = logits.softmax(-1).to(self.values.dtype)
-        looseness = self.looseness.to(attention)
-        texture = ((1 - looseness) * attention) @ self.textures.flatten(1)
-        return attention @ self.values, texture.unflatten(1, self.textures.shape[1:]), attention @ looseness[:, None]
+        looseness, scatter = self.looseness.to(attention), self.scatter.to(attention)
+        ways = torch.stack([(1 - looseness) * (1 - scatter), (1 - looseness) * scatter, looseness], -1)
+        textures = torch.einsum("bk,kw,kt->bwt", attention, ways[:, :2], self.textures.flatten(1))
+        return attention @ self.values, textures.unflatten(2, self.textures.shape[1:]), attention @ ways
 
 
 class Film(nn.Module):
@@ -53,9 +59,10 @@ class Film(nn.Module):
         nn.init.zeros_(self.modulation.bias)
         self.texture = nn.Conv2d(texture_channels, 2 * hidden_size, 3, padding=1, padding_mode="circular", bias=False)
 
-    def forward(self, features: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
-        film = self.modulation(condition)[:, :, None, None] + self.texture(texture)
-        shift, scale = tiled(film, *features.shape[2:]).chunk(2, 1)
+    def forward(self, features: torch.Tensor, condition: torch.Tensor, textures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        films = self.texture(textures.flatten(0, 1)).unflatten(0, textures.shape[:2])
+        films = torch.cat([films[:, :1] + self.modulation(condition)[:, None, :, None, None], films[:, 1:]], 1)
+        shift, scale = laid(films, *features.shape[2:], places).chunk(2, 1)
         return torch.addcmul(shift, features, 1 + scale)
 
 
@@ -70,8 +77,8 @@ class RefinementBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
-    def forward(self, hidden: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor) -> torch.Tensor:
-        return hidden + self.second(F.silu(self.film(self.first(F.silu(hidden)), condition, texture)))
+    def forward(self, hidden: torch.Tensor, condition: torch.Tensor, textures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        return hidden + self.second(F.silu(self.film(self.first(F.silu(hidden)), condition, textures, places)))
 
 
 class Refinement(nn.Module):
@@ -93,17 +100,33 @@ class Refinement(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, latents: torch.Tensor, added: torch.Tensor, noise: torch.Tensor, condition: torch.Tensor, texture: torch.Tensor
+        self,
+        latents: torch.Tensor,
+        added: torch.Tensor,
+        noise: torch.Tensor,
+        condition: torch.Tensor,
+        textures: torch.Tensor,
+        places: torch.Tensor,
     ) -> torch.Tensor:
-        """What is to be added to the latents, from what the blocks would add (both (B, C, h, w)), and noise (B, `NoiseField.channels`,
-        h, w)."""
+        """What is to be added to the latents (B, C, h, w).
+
+        Args:
+            latents, added: (B, C, h, w), the latents and what the blocks would add.
+            noise: (B, `NoiseField.channels`, h, w).
+            condition, textures: as `StyleBank` gives them.
+            places: (h, w), see `laid`.
+        """
         hidden = self.first(torch.cat([latents, latents + added], 1)) + self.noise(noise)
-        hidden = self.second(F.silu(self.film(hidden, condition, texture)))
+        hidden = self.second(F.silu(self.film(hidden, condition, textures, places)))
         for block in self.blocks:
-            hidden = block(hidden, condition, texture)
-        return added + self.last(F.silu(hidden)) + tiled(self.grain(texture), *latents.shape[2:])
+            hidden = block(hidden, condition, textures, places)
+        grain = torch.einsum("bwtij,ct->bwcij", textures, self.grain.weight[:, :, 0, 0])
+        return added + self.last(F.silu(hidden)) + laid(grain, *latents.shape[2:], places)
 
 
-def tiled(tile: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """(B, C, period, period) repeated from the top left corner to (B, C, height, width)."""
-    return tile.repeat(1, 1, -(-height // tile.shape[2]), -(-width // tile.shape[3]))[:, :, :height, :width]
+def laid(tiles: torch.Tensor, height: int, width: int, places: torch.Tensor) -> torch.Tensor:
+    """(B, 2, C, period, period) laid over (B, C, height, width): the first tile repeats from the top left corner, the second is read where
+    ``places`` (height, width) says, which numbers its pixels row by row; both are added."""
+    lattice, scattered = tiles.unbind(1)
+    lattice = lattice.repeat(1, 1, -(-height // tiles.shape[3]), -(-width // tiles.shape[4]))[:, :, :height, :width]
+    return lattice + scattered.flatten(2)[:, :, places]

@@ -6,6 +6,7 @@ import torch
 from stylemamba import StyleMambaError, StyleMambaFusion
 from stylemamba.noise import NOISE_PERIOD, NoiseField
 from stylemamba.orders import DIRECTIONS, permute, scan_order
+from stylemamba.scatter import ScatterField
 
 SMALL = dict(latent_channels=4, style_dim=12, hidden_size=32, depth=2, d_state=4, head_dim=8)
 
@@ -159,32 +160,36 @@ def test_a_fusion_that_was_used_under_inference_mode_can_be_trained():
 
 
 def known_style_fusion(**config) -> StyleMambaFusion:
-    """A fusion with three known styles, the first axes of the embedding space, each with a texture of its own; the third is loose."""
-    fusion = random_fusion(known_styles=3, texture_channels=2, **config)
+    """A fusion with four known styles, the first axes of the embedding space, each with a texture of its own: two on the lattice, the
+    third is loose, the fourth scattered."""
+    fusion = random_fusion(known_styles=4, texture_channels=2, scattered_styles=[3], **config)
     with torch.no_grad():
-        fusion.bank.keys.copy_(torch.eye(12)[:3])
+        fusion.bank.keys.copy_(torch.eye(12)[:4])
         fusion.bank.looseness[2] = 1
     return fusion
 
 
 def test_a_sentence_near_a_known_style_is_given_that_style():
     bank = known_style_fusion().bank
-    vector, texture, looseness = bank(torch.nn.functional.normalize(torch.tensor([[0.9, 0.1] + [0.3] * 10]), dim=-1))
-    assert looseness < 1e-2
+    vector, textures, ways = bank(torch.nn.functional.normalize(torch.tensor([[0.9, 0.1] + [0.3] * 10]), dim=-1))
+    torch.testing.assert_close(ways, torch.eye(3)[:1], rtol=0, atol=1e-2)
     torch.testing.assert_close(vector[0], bank.values[0], rtol=1e-2, atol=1e-2)
-    torch.testing.assert_close(texture[0], bank.textures[0], rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(textures[0, 0], bank.textures[0], rtol=1e-2, atol=1e-2)
+    assert textures[0, 1].abs().max() < 1e-2
 
 
 def test_between_two_known_styles_lies_their_blend():
     bank = known_style_fusion().bank
-    vector, texture, _ = bank(torch.tensor([[0.5**0.5, 0.5**0.5] + [0.0] * 10]))
-    torch.testing.assert_close(vector[0], bank.values[:2].mean(0))
-    torch.testing.assert_close(texture[0], bank.textures[:2].mean(0))
+    vector, textures, ways = bank(torch.tensor([[0.5**0.5, 0.0, 0.0, 0.5**0.5] + [0.0] * 8]))
+    torch.testing.assert_close(vector[0], bank.values[[0, 3]].mean(0))
+    torch.testing.assert_close(textures[0], bank.textures[[0, 3]] / 2)
+    torch.testing.assert_close(ways, torch.tensor([[0.5, 0.5, 0.0]]))
 
 
 def test_a_loose_style_has_no_texture():
-    _, texture, looseness = known_style_fusion().bank(torch.eye(12)[2:3])
-    assert looseness > 0.999 and texture.abs().max() < 1e-3
+    _, textures, ways = known_style_fusion().bank(torch.eye(12)[2:3])
+    torch.testing.assert_close(ways, torch.eye(3)[2:], rtol=0, atol=1e-3)
+    assert textures.abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
@@ -225,19 +230,46 @@ def test_a_texture_repeats_from_the_corner_with_its_period():
     assert inside.std((2, 3)).min() > 0
 
 
-def test_a_loose_style_never_repeats_on_a_flat_area():
-    """A lattice shows as a weave on faces and skies."""
-    fusion = known_style_fusion()
-    with torch.no_grad():
-        out = fusion(torch.zeros(1, 4, 64, 64), torch.eye(12)[2:3])[0, :, 8:-8, 8:-8]
+@torch.no_grad()
+def alike(fusion: StyleMambaFusion, style: int, shift: int, size: int = 128) -> float:
+    """The correlation of what a style makes of a flat area with the same, so many latent pixels further down."""
+    out = fusion(torch.zeros(1, 4, size, size), torch.eye(12)[style : style + 1])[0, :, 8:-8, 8:-8]
     out = out - out.mean((1, 2), keepdim=True)
-    for shift in (8, 16, 32):  # the noise's coarsest grain is some 8 wide
-        alike = (out[:, :-shift] * out[:, shift:]).mean() / out.square().mean()
-        assert alike < 0.4, f"repeats after {shift} latent pixels"
+    return ((out[:, :-shift] * out[:, shift:]).mean() / out.square().mean()).item()
 
 
-def test_a_part_of_the_picture_has_the_noise_of_its_place():
-    fusion, style = without_scans(known_style_fusion(depth=1)), torch.eye(12)[2:3]
+@pytest.mark.parametrize("shift", [8, 16, 32])  # the noise's coarsest grain is some 8 wide
+def test_a_loose_style_never_repeats_on_a_flat_area(shift):
+    """A lattice shows as a weave on faces and skies."""
+    assert alike(known_style_fusion(), 2, shift) < 0.4
+
+
+@pytest.mark.parametrize("shift", [16, 32, 64])
+def test_a_scattered_style_does_not_repeat_and_one_on_the_lattice_does(shift):
+    fusion = known_style_fusion()
+    assert alike(fusion, 3, shift) < 0.4
+    assert alike(fusion, 0, shift) > 0.95
+
+
+def test_patches_of_a_scattered_style_are_parts_of_its_texture():
+    fusion = StyleMambaFusion(**SMALL, known_styles=2, texture_channels=2, scattered_styles=[0])
+    with torch.no_grad():
+        fusion.bank.keys.copy_(torch.eye(12)[:2])
+        fusion.bank.textures.normal_()
+        fusion.refine.grain.weight.copy_(torch.eye(4)[:, :2, None, None])
+        added = fusion(torch.zeros(1, 4, 64, 64), torch.eye(12)[:1])[0, :2]
+    tile = fusion.bank.textures[0].flatten(1).T
+    distance, place = torch.cdist(added.flatten(1).T, tile).min(1)
+    assert distance.max() < 1e-2  # every pixel is one of the texture's
+    rows, columns = place.view(64, 64) // 16, place.view(64, 64) % 16
+    follows = ((rows[1:] - rows[:-1]) % 16 == 1) & (columns[1:] == columns[:-1])
+    assert 0.8 < follows.float().mean() < 0.99  # and its neighbour below is the same, but at a patch's border
+    assert (rows % 2 == torch.arange(64)[:, None] % 2).all()  # tokens are moved as a whole
+
+
+@pytest.mark.parametrize("style", [2, 3], ids=["loose", "scattered"])
+def test_a_part_of_the_picture_has_the_noise_and_the_patches_of_its_place(style):
+    fusion, style = without_scans(known_style_fusion(depth=1)), torch.eye(12)[style : style + 1]
     latents = torch.randn(1, 4, 64, 80)
     with torch.no_grad():
         whole = fusion(latents, style)
@@ -245,6 +277,13 @@ def test_a_part_of_the_picture_has_the_noise_of_its_place():
         elsewhere = fusion(latents[..., 16:, 32:], style)
     torch.testing.assert_close(part[..., 8:, 8:], whole[..., 24:, 40:], rtol=1e-4, atol=1e-4)
     assert (elsewhere - part).abs().max() > 0.01
+
+
+def test_the_borders_of_the_field_of_patches_meet():
+    """Most tokens at the border are of the same patch as the one across it."""
+    moves = ScatterField(8).moves
+    for axis in (1, 2):
+        assert (moves.select(axis, 0) == moves.select(axis, -1)).all(0).float().mean() > 0.5
 
 
 def test_the_noise_is_even_and_its_borders_meet():

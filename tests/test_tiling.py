@@ -31,11 +31,12 @@ def psnr(a, b) -> float:
     return -10 * np.log10(np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2) / 255**2)
 
 
-@pytest.mark.parametrize("loose", [False, True])
+@pytest.mark.parametrize("way", ["lattice", "scatter", "looseness"])
 @pytest.mark.parametrize("strength", [0.4, 1.0])
-def test_tiles_give_the_same_picture(tiny_pipeline, small_tiles, monkeypatch, strength, loose):
+def test_tiles_give_the_same_picture(tiny_pipeline, small_tiles, monkeypatch, strength, way):
     photo, bank = landscape(), tiny_pipeline.fusion.bank
-    monkeypatch.setattr(bank, "looseness", torch.full_like(bank.looseness, float(loose)))
+    if way != "lattice":
+        monkeypatch.setattr(bank, way, torch.ones_like(bank.looseness))
     whole = tiny_pipeline(photo, "a mosaic", strength=strength).images[0]
     tiny_pipeline.enable_tiling()
     tiled = tiny_pipeline(photo, "a mosaic", strength=strength).images[0]
