@@ -1,12 +1,13 @@
 """Training on a style against CLIPstyler's method: how many iterations and seconds until the baseline's final score, at which content loss.
 
     PYTHONPATH=recipes python benchmarks/train_speed.py --coco FOLDER --art FOLDER --squeezenet FILE --results FILE.json
-        [--photos 10] [--sentences 10] [--seeds 3] [--cells N] [--size 160] [--steps 100] [--threads 1] [--model FOLDER]
+        [--photos 10] [--sentences 10] [--seeds 3] [--cells N] [--jobs 1] [--size 160] [--steps 100] [--threads 1] [--model FOLDER]
         [--sheet FILE.png] [--again] [--table]
 
 A cell is one photo (a COCO photo's middle square), one sentence, one seed. In every cell both methods get the same photo, sentence, style
 encoder and templates, and are looked at on their way. Each finished cell is written to the results, so a run that was killed goes on with
-the same command; with more seeds it goes on too; --cells ends it after so many. The table is printed at the end, or at once with --table.
+the same command; with more seeds it goes on too; --cells ends it after so many, and --jobs runs so many cells at a time, each in a process
+of its own. The table is printed at the end, or at once with --table.
 
 The style score is the judge's log-probability of the asked style. The judge (`stylemamba/judge.py`: EfficientNet-lite0 and a linear probe,
 taught by real artworks of ten styles, a tenth of them held out to examine it) is optimised by neither method, and so are SSIM and its
@@ -17,8 +18,10 @@ With one thread seconds are CPU time, which other programs disturb less; with mo
 """
 
 import argparse
+import concurrent.futures
 import itertools
 import json
+import multiprocessing
 import resource
 import subprocess
 import sys
@@ -235,6 +238,33 @@ def order_of_cells(args) -> Iterator[tuple[int, int, str]]:
         yield seed, index, sentences[(index + shift) % len(sentences)]
 
 
+def start_worker(args) -> None:
+    """What every cell of a process needs, loaded once."""
+    global pipe, photos, measures
+    torch.set_num_threads(args.threads)
+    pipe, photos = load(args)
+    measures = Measures(args.art, StyleEncoder(pipe.style_encoder, pipe.tokenizer))
+
+
+def run_cell(args, where: tuple[int, int, str], cell: dict) -> tuple[str, dict, dict, list[Image.Image]]:
+    """The cell's name, the cell with what it lacked, the judge's settings, and the photo with the pictures made."""
+    seed, index, sentence = where
+    photo = photos[index]
+    cell, row = cell or {"photo": measures.of(photo, photo, sentence)}, [photo]
+    if "ours" not in cell:
+        cell["ours"], picture = train_ours(pipe, photo, photos[(index + 1) % len(photos)], sentence, seed, args, measures)
+        row.append(picture)
+    if "baseline" not in cell:
+        cell["baseline"], picture = train_baseline(pipe, photo, sentence, seed, args, measures)
+        row.append(picture)
+    return name_of(where), cell, measures.judge.settings, row
+
+
+def name_of(where: tuple[int, int, str]) -> str:
+    seed, index, sentence = where
+    return f"{index} | {sentence} | {seed}"
+
+
 def save(path: Path, results: dict) -> None:
     with replacing(str(path)) as partial:
         partial.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -252,6 +282,7 @@ def main():
     parser.add_argument("--sentences", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cells", type=int, help="stop after so many; the first cover all photos and sentences")
+    parser.add_argument("--jobs", type=int, default=1, help="cells at a time, each in its own process with --threads threads")
     parser.add_argument("--size", type=int, default=160, help="side of the pictures, px; a multiple of 8")
     parser.add_argument("--steps", type=int, default=100, help="of ours, at most")
     parser.add_argument("--threads", type=int, default=1)
@@ -273,34 +304,31 @@ def main():
             cell.pop("ours", None)
         results.pop("memory", None)
     if not args.table:
-        pipe, photos = load(args)
         settings = {"photos": args.photos, "size": args.size, "threads": args.threads, "model": args.model, "vgg": args.vgg}
         settings["content scale"] = None if args.vgg else args.content_scale
-        settings["encoder"] = base_hash(dict(pipe.style_encoder.named_parameters()))
+        model = StyleMambaPipeline.from_pretrained(args.model)
+        settings |= {part: base_hash(dict(getattr(model, part).named_parameters())) for part in ("style_encoder", "fusion")}
+        if args.again:
+            results["settings"]["fusion"] = settings["fusion"]
         if results.setdefault("settings", settings) != settings:
             raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")
         if "memory" not in results:
             ask = [sys.executable, *sys.argv, "--memory"]
             results["memory"] = {m: json.loads(subprocess.check_output([*ask, m])) for m in ("ours", "baseline")}
-        measures = Measures(args.art, StyleEncoder(pipe.style_encoder, pipe.tokenizer))
-        results["judge"] = measures.judge.settings
-        rows = {}
-        for seed, index, sentence in itertools.islice(order_of_cells(args), args.cells):
-            name, photo = f"{index} | {sentence} | {seed}", photos[index]
-            cell = results["cells"].setdefault(name, {"photo": measures.of(photo, photo, sentence)})
-            for method in ("ours", "baseline"):
-                if method in cell:
-                    continue
-                if method == "ours":
-                    cell[method], picture = train_ours(pipe, photo, photos[(index + 1) % len(photos)], sentence, seed, args, measures)
-                else:
-                    cell[method], picture = train_baseline(pipe, photo, sentence, seed, args, measures)
+        known, rows = results["cells"], {}
+        lacking = lambda where: not {"ours", "baseline"} <= known.get(name_of(where), {}).keys()  # noqa: E731
+        todo = filter(lacking, itertools.islice(order_of_cells(args), args.cells))
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(args.jobs, context, start_worker, (args,)) as pool:
+            runs = [pool.submit(run_cell, args, where, known.get(name_of(where), {})) for where in todo]
+            for run in concurrent.futures.as_completed(runs):
+                name, cell, results["judge"], row = run.result()
+                known[name], rows[name] = cell, row
                 save(args.results, results)
-                rows.setdefault(name, [photo]).append(picture)
-                last = cell[method]["curve"][-1]
-                print(f"{name} | {method}: score {last['score']:.2f}, content loss {last['content']:.1f}", flush=True)
-            if args.sheet and rows:
-                contact_sheet(rows).save(args.sheet)
+                lasts = [cell[method]["curve"][-1] for method in ("ours", "baseline")]
+                print(name, *(f"score {last['score']:.2f}, content loss {last['content']:.1f}" for last in lasts), sep=" | ", flush=True)
+                if args.sheet:
+                    contact_sheet(rows).save(args.sheet)
     print(table(results))
 
 
