@@ -7,11 +7,23 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from sentences import vocabulary
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleMambaFusion, StyleMambaPipeline
 
 LIMIT = 24_000_000  # bytes, everything together
+# Styles whose texture is scattered in the bundle: what has no lattice to keep and nothing large that a patch's border would cut. They are
+# trained with the texture that repeats, as their targets do.
+SCATTERED = {
+    "watercolor", "ink wash", "chinese ink painting", "oil painting", "pastel", "crayon", "woodcut", "linocut", "stained glass",
+    "embroidery", "paper cut", "clay", "marble", "gold relief", "low poly", "impressionism", "ukiyo-e", "pointillism", "cubism",
+    "abstract expressionism", "vintage poster", "fire", "snow", "frozen", "rain", "autumn", "underwater", "starry night sky", "sepia",
+    "vintage film", "black and white", "cyanotype", "infrared", "polaroid", "dementor", "horror", "dreamlike", "chalkboard", "gouache",
+    "fresco", "batik", "felt", "bronze", "wood carving", "wood burning", "blue and white porcelain", "scratchboard", "risograph",
+    "spray stencil", "crumpled paper", "sand drawing", "moonlight", "thunderstorm", "sandstorm", "cherry blossom", "lava", "smoke",
+    "bleach bypass", "daguerreotype", "night vision", "glitch", "matrix code",
+}  # fmt: skip
 
 
 def main():
@@ -24,9 +36,11 @@ def main():
     parser.add_argument("--out", default=Path(__file__).parent.parent / "stylemamba" / "bundled", type=Path)
     args = parser.parse_args()
 
+    names = [style["name"] for style in vocabulary()]  # a row of the bank each
+    scattered = sorted(names.index(name) for name in SCATTERED)
     pipe = StyleMambaPipeline(
         vae=AutoencoderKL.from_pretrained(args.vae),
-        fusion=StyleMambaFusion.from_pretrained(args.fusion),
+        fusion=StyleMambaFusion.from_pretrained(args.fusion, scattered_styles=scattered),
         style_encoder=SiglipModel.from_pretrained(args.siglip),
         tokenizer=AutoTokenizer.from_pretrained(args.tokenizer),
     ).to(torch.float16)
