@@ -3,7 +3,9 @@
 import json
 from importlib.resources import files
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from stylemamba import StyleMambaPipeline
 
@@ -36,3 +38,14 @@ def test_a_chinese_name_means_what_the_english_one_means(styles, bundled):
     cosines = english @ chinese.T
     assert cosines.diagonal().mean() > 0.95
     assert (cosines.argmax(0) == cosines.argmax(0).new_tensor(range(len(styles)))).float().mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("style", "least", "most"), [("fire", -0.4, 0.4), ("snow", -0.4, 0.4), ("oil painting", -0.4, 0.4), ("halftone", 0.9, 1.1)]
+)
+def test_only_a_lattice_repeats_over_an_even_grey(bundled, style, least, most):
+    """Flames in the same place every 64 px look like wallpaper; a screen's dots must stay in line."""
+    picture = np.asarray(bundled(Image.new("RGB", (256, 256), (200, 210, 220)), style).images[0], float)[32:-32, 32:-32]
+    picture -= picture.mean((0, 1))
+    assert picture.std() > 2  # there is a texture
+    assert least < np.mean(picture[64:] * picture[:-64]) / np.mean(picture**2) < most
