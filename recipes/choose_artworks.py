@@ -10,6 +10,7 @@ import json
 import os
 from pathlib import Path
 
+import effects_paint  # noqa: F401 - registers its effects
 import numpy as np
 import torch
 from data import Picture, random_crop, read_folder
@@ -33,13 +34,18 @@ ARTISTS = {
     "rousseau": "Henri Rousseau", "botero": "Fernando Botero", "kuindzhi": "Arkhip Kuindzhi",
 }  # fmt: skip
 # Chosen by eye: the probe knows a movement, but not what people think of first. Some are ``mixed`` with the style's effect: the teacher has
-# a real painting's strokes, but that painting's palette too, and often a dull one; the effect has the movement's colours.
+# a real painting's strokes, but that painting's palette too, and often a dull one; the effect has the movement's colours. Painters of
+# visible strokes are left to `effects_paint`, whose strokes are clearer than the teacher's.
 PREFERRED = {
-    "van gogh": {"effect": False, "artwork": "classic-post-impressionism-vincent-van-gogh-the-starry-night.jpg"},
-    "monet painting": {"effect": False, "artwork": "classic-impressionism-claude-monet-water-lilies.jpg"},
+    "van gogh": {"effect": True, "artwork": None},
+    "monet painting": {"effect": True, "artwork": None},
+    "post-impressionism": {"effect": True, "artwork": None},
+    "pissarro": {"effect": True, "artwork": None},
+    "signac": {"effect": True, "artwork": None},
+    "palette knife": {"effect": True, "artwork": None},
     "pop art": {"effect": True, "artwork": None},
     "cubism": {"effect": True, "artwork": "wikiart-cubism-paul-klee-red-and-white-domes-1914-1.jpg", "mixed": 0.3},
-    "impressionism": {"effect": False, "artwork": "wikiart-impressionism-berthe-morisot-julie-and-her-boat.jpg", "mixed": 0.3},
+    "impressionism": {"effect": True, "artwork": None},
     "pointillism": {"effect": False, "artwork": "wikiart-pointillism-theo-van-rysselberghe-rainbow-1892.jpg", "mixed": 0.5},
     "abstract expressionism": {"effect": True, "artwork": "wikiart-abstract-expressionism-cy-twombly-summer-madness.jpg", "mixed": 0.5},
     "naive art": {"effect": False, "artwork": "wikiart-naive-art-kazimir-malevich-we-went-from-the-kovno-1914.jpg", "mixed": 0.5},

@@ -1,7 +1,7 @@
 """Procedural renderings of photos in named styles: the pictures that the bundled model learns to make from a photo and a sentence.
 
 ``EFFECTS`` maps a style's name to a function from float32 RGB (H, W, 3) in 0..1 to the same. Each is deterministic, looks no farther
-than about 64 px and uses textures that repeat every 64 px from the top-left pixel, see ``filters``.
+than about 64 px and uses textures that repeat every 64 px from the top-left pixel, see ``filters``; but for ``effects_paint.LOOSE``.
 """
 
 from collections.abc import Callable
@@ -220,49 +220,6 @@ def broken(rgb: np.ndarray, hair: np.ndarray, tints: list[tuple[str, float]], li
         shade = (1 - light) * (f.luma(rgb) - f.luma(tint))[..., None]
         rgb = f.mix(rgb, np.clip(tint + shade, 0, 1), amount * np.exp(-(((hair - centre) / width) ** 2)))
     return np.clip(rgb, 0, 1)
-
-
-@effect("oil painting")
-def oil_painting(rgb):
-    smooth = f.vivid(f.contrast(f.kuwahara(f.kuwahara(rgb, 4), 4), 1.1), 1.7)
-    direction = f.flow(smooth, 4, np.radians(35), 0.001)
-    return (painted(smooth, direction, 1.3, 9, 0.075, 0.15, even=0.35) + f.detail(rgb, 0.7)) * f.canvas(rgb, 0.02)
-
-
-@effect("monet painting")
-def monet_painting(rgb):
-    smooth = f.kuwahara(rgb, 4)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.5), 1.2)
-    air = f.ramp(grey, "#24348a", "#4870c0", "#74b4b4", "#dab0dc", "#fff0d4")
-    base = f.recolour(f.mix(f.vivid(smooth, 3.4, 0.7), air, 0.4), 0.2 + 0.8 * grey)
-    direction = f.flow(smooth, 3, np.radians(5), 0.001)
-    hair = f.strokes(direction, 1.5, 6, 71)
-    dabs = broken(base, hair, [("#3060f0", 0.42), ("#30c888", 0.28), ("#a070f0", 0.2), ("#ff80b0", 0.36), ("#ffe070", 0.36)], 0.16)
-    return painted(dabs, direction, 1.5, 2, 0.035, 0.07, 72) + f.detail(rgb, 0.9)
-
-
-@effect("impressionism")
-def impressionism(rgb):
-    smooth = f.vivid(f.kuwahara(rgb, 4), 2.8, 0.7)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.45), 1.1)
-    base = f.mix(f.recolour(smooth, 0.14 + 0.84 * grey), f.ramp(grey, "#182478", "#3a62a8", "#d89858", "#fff0b0"), 0.3)
-    direction = f.flow(smooth, 4, np.radians(-40), 0.001)
-    hair = f.strokes(direction, 1.6, 6, 75)
-    dabs = broken(base, hair, [("#2040d0", 0.36), ("#20a078", 0.22), ("#d05090", 0.14), ("#ff9030", 0.26), ("#ffee80", 0.36)], 0.3)
-    return painted(dabs, direction, 1.6, 5, 0.08, 0.18, 76) + f.detail(rgb, 0.7)
-
-
-@effect("van gogh")
-def van_gogh(rgb):
-    smooth = f.kuwahara(rgb, 4)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.6), 1.2)
-    mood = f.ramp(grey, "#081440", "#16449c", "#2f86c0", "#86b89a", "#f2c432", "#fff3b0")
-    base = f.mix(f.vivid(smooth, 2.8), mood, 0.6)
-    direction = f.flow(smooth, 4, f.waves(rgb), 0.0012)
-    hair = f.strokes(direction, 1.5, 12, 81)
-    dabs = broken(base, hair, [("#1030a0", 0.5), ("#1f74d0", 0.3), ("#30a5a0", 0.15), ("#f0a81e", 0.3), ("#fff090", 0.5)], 0.3)
-    out = painted(dabs, direction, 1.5, 8, 0.13, 0.26, 81) + f.detail(rgb, 0.6)
-    return f.mix(out, f.rgb_of("#0a1238"), 0.7 * f.along(f.outline(rgb, 1.6, 0.07), direction, 4))
 
 
 @effect("pointillism")

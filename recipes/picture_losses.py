@@ -64,7 +64,7 @@ class PictureLosses:
             seen: what `look` saw of them.
             latent: (B,), distance of the latents.
             labels: the names of the pictures' art styles.
-            painted: (B,) bool, which targets are the teacher's alone.
+            painted: (B,) bool, which targets are loosely drawn, in strokes that may lie elsewhere.
             whole: whether the pictures are whole; the probe sees only these, as it learned them.
         """
         # Colours and shapes are asked for at a fifth of the resolution; finer, strokes may fall elsewhere than the target's, if their

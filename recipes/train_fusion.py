@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from critic import Critic, gradient_ratio
 from diffusers import AutoencoderKL
+from effects_paint import LOOSE
 from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures
 from picture_losses import TERMS, PictureLosses
@@ -74,9 +75,9 @@ class Pairs:
             self.embeddings.append(encode(encoder, texts))
             self.styles.append(style["name"])
             self.labels.append(makers.get(style["name"], {}).get("label"))
-        # A teacher's strokes know no tile, unless an effect lies under them.
+        # A teacher's strokes know no tile, unless an effect that does lies under them.
         drawn = {name for name, of in makers.items() if any(m["effect"] or m.get("mixed") for m in of["makers"])}
-        self.free = {name for name in self.styles if name in makers} - drawn
+        self.free = {name for name in self.styles if name in makers} - drawn | LOOSE & set(self.styles)
         self.share = np.array([SLOW_SHARES.get(name, PAINTED_SHARE if name in makers else 1.0) for name in self.styles])
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
@@ -92,7 +93,7 @@ class Pairs:
 
     def batch(self, count: int, size: int, rng: np.random.Generator):
         """(photos, pictures) as (count, 3, size, size), uint8, embeddings (count, E), the names of the art styles (None elsewhere),
-        and which pictures are the teacher's alone.
+        and which pictures are loosely drawn.
 
         One in 40 asks for the photo itself, one in ten for two styles at once.
         """
@@ -105,7 +106,7 @@ class Pairs:
                 continue
             index, picture, embedding, label, tile = self.draw(style, rng)
             if kind > 1 - 1 / 40:
-                picture, embedding, label = self.photos[index], self.plain[rng.integers(len(self.plain))], None
+                picture, embedding, label, tile = self.photos[index], self.plain[rng.integers(len(self.plain))], None, TILE
             drawn.append((index, picture, embedding, label, tile))
         return self.stack(drawn, size, rng)
 
@@ -134,8 +135,7 @@ class Pairs:
             embeddings.append(embedding)
         labels, tiles = [label for _, _, _, label, _ in drawn], torch.tensor([tile for *_, tile in drawn])
         stack = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        painted = torch.tensor([label is not None for label in labels]) & (tiles == 1)
-        return stack(photos), stack(pictures), torch.stack(embeddings), labels, painted
+        return stack(photos), stack(pictures), torch.stack(embeddings), labels, tiles == 1
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,3 +72,36 @@ def test_likeness_is_of_structure_and_not_of_light():
     assert likeness(photo + noise, photo) < 0.9
     assert likeness(photo + 2 * noise, photo) < likeness(photo + noise, photo) - 0.1
     assert likeness(1 - photo, photo) < 0, "a negative is the opposite"
+
+
+@pytest.fixture
+def paint(recipes):
+    pytest.importorskip("scipy")
+    import effects_paint
+
+    return effects_paint
+
+
+def test_strokes_have_the_pictures_colours_and_run_along_the_direction(paint):
+    halves = np.zeros((64, 64, 3), np.float32)
+    halves[:, 32:] = 1
+    direction = np.broadcast_to(np.float32([0, 1]), (64, 64, 2))  # downwards
+    brush = paint.Brush(4, 16, 4, 0, 0, 0, 0)
+    plain, _ = paint.lay_strokes(halves, direction, brush, np.random.default_rng(0))
+    assert np.abs(plain[:, :24]).max() < 1e-4 and np.abs(plain[:, 40:] - 1).max() < 1e-4
+    out, _ = paint.lay_strokes(0 * halves + 0.5, direction, brush._replace(shade=0.1), np.random.default_rng(0))
+    assert np.abs(np.diff(out, axis=0)).mean() < 0.6 * np.abs(np.diff(out, axis=1)).mean()
+
+
+@pytest.mark.parametrize("style", ["monet painting", "van gogh", "oil painting"])
+def test_a_painting_repeats_nowhere_and_is_the_same_each_time(paint, style):
+    from effects import EFFECTS
+
+    grey = np.full((160, 160, 3), 0.5, np.float32)
+    grey[:8, :8] = 0.4
+    made = EFFECTS[style](grey)
+    assert np.array_equal(made, EFFECTS[style](grey))
+    assert not np.array_equal(made[16:], EFFECTS[style](grey + 0.01)[16:])
+    inside = made[32:, 32:] - made[32:, 32:].mean((0, 1))
+    assert inside.std() > 0.01
+    assert np.mean(inside[64:] * inside[:-64]) / np.mean(inside**2) < 0.4
