@@ -7,6 +7,9 @@ import argparse
 import time
 from pathlib import Path
 
+import effects_craft  # noqa: F401 - registers its effects
+import effects_light  # noqa: F401
+import effects_paint  # noqa: F401
 import numpy as np
 from effects import EFFECTS
 from PIL import Image, ImageDraw, ImageOps

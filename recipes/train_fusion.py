@@ -26,13 +26,12 @@ from stylemamba.noise import NOISE_PERIOD
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
 # How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these, most of them
-# mixtures of both, are the hardest.
+# mixtures of both or laid stroke by stroke, are the hardest.
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     (
         "pop art",
         "cubism",
-        "impressionism",
         "pointillism",
         "abstract expressionism",
         "naive art",
@@ -42,7 +41,7 @@ SLOW_SHARES = dict.fromkeys(
         "pixel art",
     ),
     12.0,
-) | dict.fromkeys(("charcoal", "low poly"), 6.0)
+) | dict.fromkeys(("charcoal", "low poly"), 6.0) | dict.fromkeys(LOOSE, 12.0)
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
