@@ -16,13 +16,13 @@ LIMIT = 24_000_000  # bytes, everything together
 # Styles whose texture is scattered in the bundle: what has no lattice to keep and nothing large that a patch's border would cut. They are
 # trained with the texture that repeats, as their targets do.
 SCATTERED = {
-    "watercolor", "ink wash", "chinese ink painting", "oil painting", "pastel", "crayon", "woodcut", "linocut", "stained glass",
-    "embroidery", "paper cut", "clay", "marble", "gold relief", "low poly", "impressionism", "ukiyo-e", "pointillism", "cubism",
-    "abstract expressionism", "vintage poster", "fire", "snow", "frozen", "rain", "autumn", "underwater", "starry night sky", "sepia",
-    "vintage film", "black and white", "cyanotype", "infrared", "polaroid", "dementor", "horror", "dreamlike", "chalkboard", "gouache",
-    "fresco", "batik", "felt", "bronze", "wood carving", "wood burning", "blue and white porcelain", "scratchboard", "risograph",
-    "spray stencil", "crumpled paper", "sand drawing", "moonlight", "thunderstorm", "sandstorm", "cherry blossom", "lava", "smoke",
-    "bleach bypass", "daguerreotype", "night vision", "glitch", "matrix code",
+    "watercolor", "ink wash", "chinese ink painting", "pastel", "crayon", "woodcut", "linocut", "stained glass", "embroidery",
+    "paper cut", "clay", "marble", "gold relief", "low poly", "ukiyo-e", "pointillism", "cubism", "abstract expressionism",
+    "vintage poster", "fire", "snow", "frozen", "rain", "autumn", "underwater", "starry night sky", "sepia", "vintage film",
+    "black and white", "cyanotype", "infrared", "polaroid", "dementor", "horror", "dreamlike", "chalkboard", "gouache", "fresco",
+    "batik", "felt", "bronze", "wood carving", "wood burning", "blue and white porcelain", "scratchboard", "risograph", "spray stencil",
+    "crumpled paper", "sand drawing", "moonlight", "thunderstorm", "sandstorm", "cherry blossom", "lava", "smoke", "bleach bypass",
+    "daguerreotype", "night vision", "glitch", "matrix code",
 }  # fmt: skip
 
 
