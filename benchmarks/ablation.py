@@ -1,7 +1,7 @@
 """What each part of training on a style is worth: each loss off, the second-order weight constant, scan orders, attention, convolutions.
 
     PYTHONPATH=recipes python benchmarks/ablation.py --coco FOLDER --art FOLDER --results FILE.json
-        [--photos 10] [--sentences 10] [--seeds 1] [--cells 20] [--size 128] [--steps 60] [--only losses|mixers]
+        [--photos 10] [--sentences 10] [--seeds 1] [--cells 20] [--size 128] [--steps 60] [--only losses|mixers] [--jobs 1] [--device cuda]
 
 Losses: `train_on_style` with its defaults on the bundled model, but for what a variant leaves out. Mixers: a small fresh fusion (3 blocks
 of width 128) trained in whole on the photo, with Mamba in each scan order, with attention or with convolutions of about the same size; what
@@ -15,17 +15,16 @@ iterations are medians over all cells, infinite where the target is not reached.
 import argparse
 import functools
 import itertools
-import json
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import torch
+from cells import Bench, Cell, add_arguments, order_of_cells, read_results, run, save, teach_judge
 from mixers import MIXERS, make_fusion
-from train_speed import Measures, first_reaching, load, order_of_cells, save, train_ours
+from train_speed import first_reaching, train_ours
 
-from stylemamba import StyleEncoder, StyleMambaPipeline, training
+from stylemamba import StyleMambaPipeline, training
 from stylemamba.losses import SecondOrderDirectionalLoss
+from stylemamba.style_file import base_hash
 from stylemamba.training import LossWeights
 
 LOSSES = {
@@ -45,19 +44,20 @@ def group_of(variant: str) -> str:
     return "losses" if variant in LOSSES else "mixers"
 
 
-def train(variant: str, pipe: StyleMambaPipeline, photo, other, sentence: str, seed: int, args, measures) -> dict:
+def train(bench: Bench, variant: str, cell: Cell) -> dict:
+    args, pipe, photos, measures = bench
+    photo, other = photos[cell.photo], photos[(cell.photo + 1) % len(photos)]
+    ours = functools.partial(
+        train_ours, photo=photo, other=other, sentence=cell.sentence, seed=cell.seed, args=args, measures=measures, early_stop=False
+    )
     if variant in LOSSES:
         constant = functools.partial(SecondOrderDirectionalLoss, weight=1.0)
         with mock.patch.object(training, "SecondOrderDirectionalLoss", constant if "constant" in variant else SecondOrderDirectionalLoss):
-            found, _ = train_ours(
-                pipe, photo, other, sentence, seed, args, measures, weights=LossWeights(**LOSSES[variant]), early_stop=False
-            )
-        return found
+            return ours(pipe, weights=LossWeights(**LOSSES[variant]))[0]
     sizes = {"latent_channels": pipe.fusion.config.latent_channels, "style_dim": pipe.fusion.config.style_dim}
-    small = StyleMambaPipeline(pipe.vae, make_fusion(variant, seed, **sizes, **SMALL), pipe.style_encoder, pipe.tokenizer)
-    small.set_progress_bar_config(disable=True)
-    found, _ = train_ours(small, photo, other, sentence, seed, args, measures, parameters="all", early_stop=False)
-    return {**found, "parameters": sum(p.numel() for p in small.fusion.parameters())}
+    small = StyleMambaPipeline(pipe.vae, make_fusion(variant, cell.seed, **sizes, **SMALL), pipe.style_encoder, pipe.tokenizer)
+    small.to(args.device).set_progress_bar_config(disable=True)
+    return {**ours(small, parameters="all")[0], "parameters": sum(p.numel() for p in small.fusion.parameters())}
 
 
 def table(results: dict, variants: list[str]) -> str:
@@ -87,34 +87,20 @@ def table(results: dict, variants: list[str]) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coco", required=True, help="folder of COCO photos")
-    parser.add_argument("--art", required=True, help="folder of labelled art, for the judge")
-    parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--photos", type=int, default=10)
-    parser.add_argument("--sentences", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--cells", type=int, default=20, help="at most; the first cover all photos and sentences")
-    parser.add_argument("--size", type=int, default=128, help="side of the pictures, px")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--model", help="default: the bundled model")
+    add_arguments(parser, size=128, steps=60, seeds=1, cells=20)
     parser.add_argument("--only", choices=("losses", "mixers"))
     args = parser.parse_args()
-    torch.set_num_threads(1)
-
     variants = [variant for variant in (*LOSSES, *MIXERS) if args.only in (None, group_of(variant))]
-    results = json.loads(args.results.read_text()) if args.results.exists() else {"cells": {}}
-    settings = {"photos": args.photos, "size": args.size, "steps": args.steps, "model": args.model}
-    if results.setdefault("settings", settings) != settings:
-        raise SystemExit(f"{args.results} holds results of other settings ({results['settings']}); name another file.")
-    pipe, photos = load(args)
-    measures = Measures(args.art, StyleEncoder(pipe.style_encoder, pipe.tokenizer))
-    for seed, index, sentence in itertools.islice(order_of_cells(args), args.cells):
-        for variant in variants:
-            cells = results["cells"].setdefault(variant, {})
-            if (name := f"{index} | {sentence} | {seed}") not in cells:
-                cells[name] = train(variant, pipe, photos[index], photos[(index + 1) % len(photos)], sentence, seed, args, measures)
-                save(args.results, results)
-                print(f"{name} | {variant}: score {cells[name]['curve'][-1]['score']:.2f}", flush=True)
+    fusion = StyleMambaPipeline.from_pretrained(args.model).fusion
+    settings = {"photos": args.photos, "size": args.size, "steps": args.steps, "device": args.device, "jobs": args.jobs}
+    results = read_results(args.results, settings | {"fusion": base_hash(dict(fusion.named_parameters()))})
+    judge = teach_judge(args.art)
+    asked = [(variant, cell) for cell in itertools.islice(order_of_cells(args), args.cells) for variant in variants]
+    todo = [(variant, cell) for variant, cell in asked if cell.name not in results["cells"].get(variant, {})]
+    for (variant, cell), found in run(args, judge, train, todo):
+        results["cells"].setdefault(variant, {})[cell.name] = found
+        save(args.results, results)
+        print(f"{cell.name} | {variant}: score {found['curve'][-1]['score']:.2f}", flush=True)
     print(table(results, variants))
 
 
