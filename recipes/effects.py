@@ -1,7 +1,8 @@
 """Procedural renderings of photos in named styles: the pictures that the bundled model learns to make from a photo and a sentence.
 
 ``EFFECTS`` maps a style's name to a function from float32 RGB (H, W, 3) in 0..1 to the same. Each is deterministic, looks no farther
-than about 64 px and uses textures that repeat every 64 px from the top-left pixel, see ``filters``; but for ``effects_paint.LOOSE``.
+than about 64 px and uses textures that repeat every 64 px from the top-left pixel, see ``filters``; but for those in ``LOOSE``, which
+repeat nowhere: each photo has strokes of its own.
 """
 
 from collections.abc import Callable
@@ -11,12 +12,15 @@ import numpy as np
 
 Effect = Callable[[np.ndarray], np.ndarray]
 EFFECTS: dict[str, Effect] = {}
+LOOSE: set[str] = set()
 
 
-def effect(name: str) -> Callable[[Effect], Effect]:
-    """Enters a function in ``EFFECTS`` under a style's name, its result clipped to float32 in 0..1."""
+def effect(name: str, loose: bool = False) -> Callable[[Effect], Effect]:
+    """Enters a function in ``EFFECTS`` under a style's name, its result clipped to float32 in 0..1; and in ``LOOSE`` its name."""
 
     def enter(function: Effect) -> Effect:
+        if loose:
+            LOOSE.add(name)
         EFFECTS[name] = lambda rgb: np.clip(function(rgb.astype(np.float32)), 0, 1).astype(np.float32)
         return function
 
@@ -250,43 +254,6 @@ def fauvism(rgb):
     direction = f.flow(smooth, 4, np.radians(60), 0.002)
     out = painted(f.saturate(base, 1.4), direction, 1.5, 6, 0.06, 0.14, 101)
     return f.mix(out, f.rgb_of("#10104a"), 0.85 * f.along(f.outline(rgb, 1.7, 0.07), direction, 3))
-
-
-@effect("expressionism")
-def expressionism(rgb):
-    bent = f.wobble(f.kuwahara(rgb, 3), 1.6, 8, 107)
-    grey = f.contrast(f.tone(f.luma(bent), 0.55), 1.35)
-    mood = f.ramp(grey, "#070b2c", "#133878", "#2c7078", "#d8481c", "#ff8a18", "#ffe070")
-    base = f.mix(mood, f.vivid(bent, 3.0), 0.25)
-    direction = f.flow(bent, 4, f.waves(rgb, 13), 0.0015)
-    hair = f.strokes(direction, 2.2, 16, 108)
-    dabs = broken(base, hair, [("#1030a0", 0.35), ("#107a90", 0.2), ("#a02040", 0.1), ("#ff7010", 0.22), ("#ffe060", 0.4)], 0.25)
-    out = painted(dabs, direction, 2.2, 10, 0.1, 0.2, 108) + f.detail(bent, 0.8)
-    return f.mix(out, f.rgb_of("#0b0d22"), 0.8 * f.along(f.outline(bent, 1.9, 0.06), direction, 5))
-
-
-@effect("baroque")
-def baroque(rgb):
-    smooth = f.kuwahara(rgb, 3)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.45), 1.3) ** 1.45
-    gold = f.ramp(grey, "#060302", "#2a1407", "#7a4316", "#d69a3e", "#ffe9b0")
-    base = f.mix(gold, f.recolour(f.vivid(smooth, 1.8) * f.rgb_of("#ffdca8"), grey), 0.42)
-    direction = f.flow(smooth, 4, np.radians(25), 0.001)
-    out = painted(base, direction, 1.3, 5, 0.07, 0.1, 271) + f.detail(rgb, 0.5) * grey[..., None]
-    return f.screen(out, 0.35 * f.blur(out * f.step(0.5, 0.9, grey)[..., None], 7))
-
-
-@effect("rococo")
-def rococo(rgb):
-    smooth = f.kuwahara(rgb, 3)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.5), 1.15)
-    cool = f.step(-0.02, 0.15, smooth[..., 2] - smooth[..., 0])
-    pink = f.ramp(grey, "#5c2f4a", "#b8688c", "#f29cb4", "#fdd0cc", "#fff6e6")
-    blue = f.ramp(grey, "#364a78", "#7a9ccc", "#a8cdec", "#d6ebf6", "#fffaf0")
-    base = f.mix(f.mix(pink, blue, cool), f.recolour(f.vivid(smooth, 2.2, 0.6), 0.15 + 0.85 * grey), 0.45)
-    direction = f.flow(smooth, 4, f.waves(rgb, 6), 0.0006)
-    out = painted(base, direction, 1.3, 4, 0.03, 0.05, 281, even=0.4) + f.detail(rgb, 0.8)
-    return f.screen(out, 0.35 * f.blur(np.clip(out, 0, 1) * f.step(0.5, 0.9, grey)[..., None] * f.rgb_of("#ffe0b0"), 7))
 
 
 @effect("abstract expressionism")

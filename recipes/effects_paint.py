@@ -1,7 +1,6 @@
 """More procedural renderings for ``effects.EFFECTS``: paintings, stroke by stroke (after Hertzmann, SIGGRAPH 1998, and Haeberli, 1990).
 
-A stroke has one colour, taken from the picture where it is set down and changed a little, and lies over those before it. Unlike other
-effects these repeat nowhere: each photo has strokes of its own (``LOOSE``).
+A stroke has one colour, taken from the picture where it is set down and changed a little, and lies over those before it.
 """
 
 from typing import NamedTuple
@@ -9,8 +8,6 @@ from typing import NamedTuple
 import filters as f
 import numpy as np
 from effects import effect
-
-LOOSE = {"oil painting", "palette knife", "monet painting", "impressionism", "post-impressionism", "van gogh", "pissarro", "signac"}
 
 
 class Brush(NamedTuple):
@@ -86,21 +83,21 @@ def toned(smooth: np.ndarray, grey: np.ndarray, vivid: float, limit: float, air:
     return f.recolour(f.mix(f.vivid(smooth, vivid, limit), f.ramp(grey, *stops), air), grey)
 
 
-@effect("oil painting")
+@effect("oil painting", loose=True)
 def oil_painting(rgb):
     base = f.vivid(f.contrast(f.kuwahara(rgb, 4), 1.1), 1.7)
     direction = f.flow(base, 4, np.radians(35), 0.001)
     return canvas(rgb, base, direction, Brush(6, 28, 8, 0.025, 0.01, 0.3, 0.06), Brush(3.4, 13, 4, 0.025, 0.01), 0.2, 0.8)
 
 
-@effect("palette knife")
+@effect("palette knife", loose=True)
 def palette_knife(rgb):
     base = f.vivid(f.contrast(f.kuwahara(rgb, 5), 1.15), 2.4)
     direction = f.flow(base, 5, np.radians(-30), 0.002)
     return canvas(rgb, base, direction, Brush(10, 30, 15, 0.06, 0.04, 0.5, 0.03), Brush(5, 15, 7, 0.05, 0.03, 0.4, 0.03), 0.35, 0.5)
 
 
-@effect("monet painting")
+@effect("monet painting", loose=True)
 def monet_painting(rgb):
     smooth = f.kuwahara(rgb, 3)
     grey = 0.12 + 0.88 * f.tone(f.luma(smooth), 0.25) ** 0.85
@@ -109,7 +106,7 @@ def monet_painting(rgb):
     return canvas(rgb, base, direction, Brush(6, 22, 7, 0.03, 0.06), Brush(3.2, 10, 3.2, 0.035, 0.065), 0.12, 0.8)
 
 
-@effect("impressionism")
+@effect("impressionism", loose=True)
 def impressionism(rgb):
     smooth = f.kuwahara(rgb, 3)
     grey = 0.1 + 0.9 * f.tone(f.luma(smooth), 0.3)
@@ -118,7 +115,7 @@ def impressionism(rgb):
     return canvas(rgb, base, direction, Brush(6, 18, 7.5, 0.05, 0.05, 0.45), Brush(3.2, 9, 3.4, 0.05, 0.05, 0.4), 0.16, 0.7)
 
 
-@effect("post-impressionism")
+@effect("post-impressionism", loose=True)
 def post_impressionism(rgb):
     smooth = f.kuwahara(rgb, 4)
     grey = f.contrast(f.tone(f.luma(smooth), 0.4), 1.1)
@@ -127,7 +124,7 @@ def post_impressionism(rgb):
     return canvas(rgb, base, direction, Brush(5.5, 20, 6.5, 0.07, 0.04, 0.15, 0.07), Brush(3.2, 10, 3.4, 0.06, 0.04, 0.15), 0.2, 0.6)
 
 
-@effect("van gogh")
+@effect("van gogh", loose=True)
 def van_gogh(rgb):
     smooth = f.kuwahara(rgb, 4)
     grey = f.contrast(f.tone(f.luma(smooth), 0.5), 1.15)
@@ -138,7 +135,7 @@ def van_gogh(rgb):
     return f.mix(canvas(rgb, base, direction, large, fine, 0.22, 0.6), f.rgb_of("#0a1238"), 0.5 * f.outline(rgb, 1.6, 0.07))
 
 
-@effect("pissarro")
+@effect("pissarro", loose=True)
 def pissarro(rgb):
     smooth = f.kuwahara(rgb, 3)
     grey = 0.14 + 0.84 * f.tone(f.luma(smooth), 0.3)
@@ -147,7 +144,7 @@ def pissarro(rgb):
     return canvas(rgb, base, direction, Brush(4.5, 11, 5, 0.05, 0.05, 0.5), Brush(3, 8, 3, 0.045, 0.05, 0.4), 0.14, 0.7)
 
 
-@effect("signac")
+@effect("signac", loose=True)
 def signac(rgb):
     smooth = f.kuwahara(rgb, 3)
     grey = 0.12 + 0.88 * f.tone(f.luma(smooth), 0.3)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import effects_craft  # noqa: F401 - registers its effects
 import effects_light  # noqa: F401
+import effects_masters  # noqa: F401
 import effects_paint  # noqa: F401
 import numpy as np
 from effects import EFFECTS

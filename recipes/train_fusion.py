@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from critic import Critic, gradient_ratio
 from diffusers import AutoencoderKL
-from effects_paint import LOOSE
+from effects import LOOSE
+from effects_masters import ALONE
 from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures
 from picture_losses import TERMS, PictureLosses
@@ -26,7 +27,7 @@ from stylemamba.noise import NOISE_PERIOD
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
 # How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these, most of them
-# mixtures of both or laid stroke by stroke, are the hardest.
+# mixtures of both, laid stroke by stroke or in planes of their own, are the hardest.
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     (
@@ -41,7 +42,7 @@ SLOW_SHARES = dict.fromkeys(
         "pixel art",
     ),
     12.0,
-) | dict.fromkeys(("charcoal", "low poly"), 6.0) | dict.fromkeys(LOOSE, 12.0)
+) | dict.fromkeys(("charcoal", "low poly"), 6.0) | dict.fromkeys({*ALONE, *LOOSE}, 12.0)
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 

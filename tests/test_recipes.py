@@ -77,6 +77,8 @@ def test_likeness_is_of_structure_and_not_of_light():
 @pytest.fixture
 def paint(recipes):
     pytest.importorskip("scipy")
+    pytest.importorskip("skimage")
+    import effects_masters  # noqa: F401 - registers its effects
     import effects_paint
 
     return effects_paint
@@ -93,7 +95,7 @@ def test_strokes_have_the_pictures_colours_and_run_along_the_direction(paint):
     assert np.abs(np.diff(out, axis=0)).mean() < 0.6 * np.abs(np.diff(out, axis=1)).mean()
 
 
-@pytest.mark.parametrize("style", ["monet painting", "van gogh", "oil painting"])
+@pytest.mark.parametrize("style", ["monet painting", "van gogh", "oil painting", "turner"])
 def test_a_painting_repeats_nowhere_and_is_the_same_each_time(paint, style):
     from effects import EFFECTS
 
@@ -105,3 +107,32 @@ def test_a_painting_repeats_nowhere_and_is_the_same_each_time(paint, style):
     inside = made[32:, 32:] - made[32:, 32:].mean((0, 1))
     assert inside.std() > 0.01
     assert np.mean(inside[64:] * inside[:-64]) / np.mean(inside**2) < 0.4
+
+
+def test_what_is_left_to_effects_has_one_each_and_is_in_the_vocabulary(paint):
+    from effects import EFFECTS
+    from effects_masters import ALONE
+    from sentences import vocabulary
+
+    assert ALONE <= EFFECTS.keys() & {style["name"] for style in vocabulary()}
+
+
+@pytest.mark.parametrize("style", ["malevich", "lichtenstein", "picasso", "de stijl"])
+def test_planes_and_dots_repeat_every_64_pixels_or_no_fusion_could_learn_them(paint, style):
+    from effects import EFFECTS
+
+    made = EFFECTS[style](np.full((224, 224, 3), 0.6, np.float32))
+    assert np.abs(made[48:112, 48:112] - made[112:176, 112:176]).max() < 0.02
+
+
+@pytest.mark.parametrize("style", ["malevich", "matisse", "warhol", "baroque", "de stijl"])
+def test_a_masters_picture_shows_the_photo_in_other_colours(paint, style):
+    from effects import EFFECTS
+    from synthetic import synthetic_photo
+
+    photo = np.asarray(synthetic_photo(160, 160), np.float32) / 255
+    made = EFFECTS[style](photo)
+    assert made.dtype == np.float32 and 0 <= made.min() and made.max() <= 1
+    assert np.abs(made - photo).mean() > 0.05
+    grey, original = made.mean(-1).ravel(), photo.mean(-1).ravel()
+    assert np.corrcoef(grey, original)[0, 1] > 0.5
