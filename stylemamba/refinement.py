@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .errors import StyleMambaError
 from .noise import NoiseField
 
 
@@ -26,10 +27,15 @@ class StyleBank(nn.Module):
         count: number of styles.
         texture_channels, period: channels and side (latent pixels) of a texture, which repeats over the picture.
         scattered: the styles that are scattered, by their rows.
+
+    Raises:
+        StyleMambaError: when a scattered style's row is not in the bank.
     """
 
     def __init__(self, style_dim: int, condition_size: int, count: int, texture_channels: int, period: int, scattered: Sequence[int] = ()):
         super().__init__()
+        if beyond := [row for row in scattered if not 0 <= row < count]:
+            raise StyleMambaError(f"scattered_styles names row {beyond[0]}, but the bank has {count} styles; its rows are 0 to {count - 1}.")
         self.keys = nn.Parameter(F.normalize(torch.randn(count, style_dim), dim=-1))
         self.sharpness = nn.Parameter(torch.full((1,), 20.0))
         self.values = nn.Parameter(torch.zeros(count, condition_size))

@@ -251,6 +251,11 @@ def test_a_scattered_style_does_not_repeat_and_one_on_the_lattice_does(shift):
     assert alike(fusion, 0, shift) > 0.95
 
 
+def test_a_scattered_style_that_is_not_in_the_bank_is_refused():
+    with pytest.raises(StyleMambaError, match="row 2, but the bank has 2 styles"):
+        StyleMambaFusion(**SMALL, known_styles=2, scattered_styles=[0, 2])
+
+
 def test_patches_of_a_scattered_style_are_parts_of_its_texture():
     fusion = StyleMambaFusion(**SMALL, known_styles=2, texture_channels=2, scattered_styles=[0])
     with torch.no_grad():
