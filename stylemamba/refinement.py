@@ -35,7 +35,7 @@ class StyleBank(nn.Module):
     def __init__(self, style_dim: int, condition_size: int, count: int, texture_channels: int, period: int, scattered: Sequence[int] = ()):
         super().__init__()
         if beyond := [row for row in scattered if not 0 <= row < count]:
-            raise StyleMambaError(f"scattered_styles names row {beyond[0]}, but the bank has {count} styles; its rows are 0 to {count - 1}.")
+            raise StyleMambaError(f"scattered_styles names row {beyond[0]}, but the bank has {count} styles; rows are 0 to {count - 1}.")
         self.keys = nn.Parameter(F.normalize(torch.randn(count, style_dim), dim=-1))
         self.sharpness = nn.Parameter(torch.full((1,), 20.0))
         self.values = nn.Parameter(torch.zeros(count, condition_size))
