@@ -1,12 +1,42 @@
-"""No part has become much slower beside the others: the benchmarks' quick mode, on ratios with loose bounds."""
+"""The benchmarks: no part has become much slower beside the others (on ratios with loose bounds), and long measurements can be cut off."""
 
 import subprocess
 import sys
+from argparse import Namespace
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 QUICK = Path(__file__).parents[1] / "benchmarks" / "quick.py"
+
+
+@pytest.fixture
+def cells(monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(QUICK.parent)
+    import cells
+
+    return cells
+
+
+def test_a_run_that_is_cut_off_has_seen_photos_and_sentences_alike(cells):
+    every = list(cells.order_of_cells(Namespace(photos=4, sentences=3, seeds=2)))
+    assert len({cell.name for cell in every}) == len(every) == 24
+    for count in (4, 12):
+        first = every[:count]
+        assert {cell.photo for cell in first} == set(range(4)) and len({cell.sentence for cell in first}) == 3
+    assert {cell.seed for cell in islice(every, 12)} == {0}
+
+
+def test_results_go_on_where_they_ended_and_those_of_other_settings_are_refused(cells, tmp_path):
+    path = tmp_path / "results.json"
+    results = cells.read_results(path, {"size": 128})
+    results["cells"]["one"] = {"score": -1.5}
+    cells.save(path, results)
+    assert cells.read_results(path, {"size": 128})["cells"] == {"one": {"score": -1.5}}
+    with pytest.raises(SystemExit, match="name another file"):
+        cells.read_results(path, {"size": 160})
 
 
 @pytest.mark.slow
