@@ -66,9 +66,10 @@ class Film(nn.Module):
         self.texture = nn.Conv2d(texture_channels, 2 * hidden_size, 3, padding=1, padding_mode="circular", bias=False)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor, textures: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        films = self.texture(textures.flatten(0, 1)).unflatten(0, textures.shape[:2])
-        films = torch.cat([films[:, :1] + self.modulation(condition)[:, None, :, None, None], films[:, 1:]], 1)
-        shift, scale = laid(films, *features.shape[2:], places).chunk(2, 1)
+        lattice, scattered = self.texture(textures.flatten(0, 1)).unflatten(0, textures.shape[:2]).unbind(1)
+        # The modulation is the same everywhere; added to a small tile, it costs no pass over the features.
+        lattice = lattice + self.modulation(condition)[:, :, None, None]
+        shift, scale = laid(torch.stack([lattice, scattered], 1), *features.shape[2:], places).chunk(2, 1)
         return torch.addcmul(shift, features, 1 + scale)
 
 
