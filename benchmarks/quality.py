@@ -19,11 +19,9 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import effects
-import filters
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -107,10 +105,11 @@ def remember(folder: Path | None, name: str, make: Callable[[], dict]) -> dict:
     return made
 
 
-def effects_version() -> str:
-    """Changes with the code of the effects."""
-    sources = sorted(Path(effects.__file__).parent.glob("effects*.py")) + [Path(filters.__file__)]
-    return hashlib.sha1(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+def effects_version(styles: Iterable[str]) -> str:
+    """Changes with what the styles' effects make of a picture."""
+    coarse = np.random.RandomState(0).randint(0, 256, (12, 12, 3)).astype(np.uint8)
+    picture = Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC)
+    return hashlib.sha1(b"".join(with_effect(picture, style).tobytes() for style in styles if style in EFFECTS)).hexdigest()[:8]
 
 
 def with_effect(photo: Image.Image, style: str) -> Image.Image:
@@ -142,8 +141,8 @@ def train_judge(judge: Judge, art: str, other_photos: list[str], judged: list[Im
         examples += [(with_effect(photo, style), style) for style in EFFECT for photo in judged]
         return {"statistics": judge.features([e[0] for e in examples])[0], "labels": [e[1] for e in examples]}
 
-    learned = remember(cache, f"learn-{per_style}-{len(judged)}-{effects_version()}", learn)
-    examined = remember(cache, f"examine-{per_style}-{len(judged)}-{effects_version()}", examine)
+    learned = remember(cache, f"learn-{per_style}-{len(judged)}-{effects_version(EFFECT)}", learn)
+    examined = remember(cache, f"examine-{per_style}-{len(judged)}-{effects_version(EFFECT)}", examine)
     judge.fit(learned["statistics"], learned["labels"])
     return named_right(judge, examined["statistics"], list(examined["labels"]))
 
@@ -362,7 +361,7 @@ def main():
     rows = {}
     for name, make in makers.names().items():
         folder = args.cache if name in ("targets", "teacher") else None
-        recipe = effects_version() + json.dumps(chosen, sort_keys=True)
+        recipe = effects_version(STYLES) + json.dumps(chosen, sort_keys=True)
         made_by = hashlib.sha1(recipe.encode()).hexdigest()[:8] if name == "targets" else "any"
         found = remember(folder, f"{name}-{len(photos)}-{period}-{made_by}-by-place", lambda: look_at(judge, make, photos, period))  # noqa: B023
         report(f"Pictures by {name}", judged_figures(judge, found, sources, every))
