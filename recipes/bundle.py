@@ -22,7 +22,8 @@ SCATTERED = {
     "black and white", "cyanotype", "infrared", "polaroid", "dementor", "horror", "dreamlike", "chalkboard", "gouache", "fresco",
     "batik", "felt", "bronze", "wood carving", "wood burning", "blue and white porcelain", "scratchboard", "risograph", "spray stencil",
     "crumpled paper", "sand drawing", "moonlight", "thunderstorm", "sandstorm", "cherry blossom", "lava", "smoke", "bleach bypass",
-    "daguerreotype", "night vision", "glitch", "matrix code",
+    "daguerreotype", "night vision", "glitch", "matrix code", "malevich", "miro", "rousseau", "renaissance", "picasso",
+    "hokusai", "hiroshige", "art nouveau",
 }  # fmt: skip
 
 

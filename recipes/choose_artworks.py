@@ -50,7 +50,7 @@ PREFERRED = {
     "pointillism": {"effect": False, "artwork": "wikiart-pointillism-theo-van-rysselberghe-rainbow-1892.jpg", "mixed": 0.5},
     "abstract expressionism": {"effect": True, "artwork": "wikiart-abstract-expressionism-cy-twombly-summer-madness.jpg", "mixed": 0.5},
     "naive art": {"effect": True, "artwork": None},
-    "rococo": {"effect": True, "artwork": None},
+    "rococo": {"effect": False, "artwork": "wikiart-rococo-benjamin-west-cupid-and-psyche-1808.jpg"},
     "ukiyo-e": {
         "effect": False,
         "artwork": "wikiart-ukiyo-e-keisai-eisen-mitate-yoshiwara-goju-san-tsui-beauty-1.jpg",
