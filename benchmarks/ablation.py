@@ -92,7 +92,7 @@ def main():
     args = parser.parse_args()
     variants = [variant for variant in (*LOSSES, *MIXERS) if args.only in (None, group_of(variant))]
     fusion = StyleMambaPipeline.from_pretrained(args.model).fusion
-    settings = {"photos": args.photos, "size": args.size, "steps": args.steps, "device": args.device, "jobs": args.jobs}
+    settings = {key: getattr(args, key) for key in ("photos", "size", "steps", "model", "threads", "device", "jobs")}
     results = read_results(args.results, settings | {"fusion": base_hash(dict(fusion.named_parameters()))})
     judge = teach_judge(args.art)
     asked = [(variant, cell) for cell in itertools.islice(order_of_cells(args), args.cells) for variant in variants]

@@ -118,7 +118,8 @@ def teach_judge(art: str) -> TaughtJudge:
 
 def load(args) -> tuple[StyleMambaPipeline, list[Image.Image]]:
     torch.set_num_threads(args.threads)
-    torch.set_float32_matmul_precision("high")  # tf32 on a GPU, where the baseline computes in fp32; nothing else changes on a CPU
+    if args.device == "cuda":
+        torch.set_float32_matmul_precision("high")  # tf32 for the baseline, which computes in fp32 where ours takes bfloat16
     pipe = StyleMambaPipeline.from_pretrained(args.model).to(args.device)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.vae, pipe.style_encoder):
@@ -152,12 +153,12 @@ def run(args, judge: TaughtJudge, function: Callable, tasks: Iterable[tuple]) ->
             yield done.result()
 
 
-def read_results(path: Path, settings: dict) -> dict:
-    """What an earlier run of the same settings left, or nothing yet."""
+def read_results(path: Path, settings: dict, anew: tuple[str, ...] = ()) -> dict:
+    """What an earlier run of the same settings left, or nothing yet; the settings ``anew`` may be others than they were."""
     results = json.loads(path.read_text()) if path.exists() else {"cells": {}}
-    if results.setdefault("settings", settings) != settings:
+    if results.setdefault("settings", settings) | {key: settings[key] for key in anew} != settings:
         raise SystemExit(f"{path} holds results of other settings ({results['settings']}); name another file.")
-    return results
+    return {**results, "settings": settings}
 
 
 def save(path: Path, results: dict) -> None:

@@ -186,16 +186,6 @@ def measure(bench: Bench, cell: Cell, known: dict) -> tuple[dict, list[Image.Ima
     return found, row
 
 
-def forget_ours(path: Path, fusion: str) -> None:
-    """Takes our half out of earlier results; the baseline's is the same for every fusion."""
-    results = json.loads(path.read_text())
-    for cell in results["cells"].values():
-        cell.pop("ours", None)
-    results.pop("memory", None)
-    results["settings"]["fusion"] = fusion
-    save(path, results)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, size=160, steps=100, seeds=3, cells=None)
@@ -218,9 +208,11 @@ def main():
     settings |= {"device": args.device, "jobs": args.jobs, "content scale": None if args.vgg else args.content_scale}
     model = StyleMambaPipeline.from_pretrained(args.model)
     settings |= {part: base_hash(dict(getattr(model, part).named_parameters())) for part in ("style_encoder", "fusion")}
-    if args.again:
-        forget_ours(args.results, settings["fusion"])
-    results = read_results(args.results, settings)
+    results = read_results(args.results, settings, anew=("fusion",) if args.again else ())
+    if args.again:  # the baseline's half is the same for every fusion
+        for cell in results["cells"].values():
+            cell.pop("ours", None)
+        results.pop("memory", None)
     if "memory" not in results:
         ask = [sys.executable, *sys.argv, "--memory"]
         results["memory"] = {m: json.loads(subprocess.check_output([*ask, m])) for m in ("ours", "baseline")}

@@ -37,6 +37,11 @@ def test_results_go_on_where_they_ended_and_those_of_other_settings_are_refused(
     assert cells.read_results(path, {"size": 128})["cells"] == {"one": {"score": -1.5}}
     with pytest.raises(SystemExit, match="name another file"):
         cells.read_results(path, {"size": 160})
+    cells.save(path, {"cells": {}, "settings": {"size": 128, "fusion": "a"}})
+    wanted = {"size": 128, "fusion": "b"}
+    assert cells.read_results(path, wanted, anew=("fusion",))["settings"] == wanted
+    with pytest.raises(SystemExit, match="name another file"):
+        cells.read_results(path, wanted)
 
 
 @pytest.mark.slow
