@@ -148,10 +148,17 @@ def check(pipe: StyleMambaPipeline) -> None:
 
 
 def measure_cuda(pipe: StyleMambaPipeline, compiled: bool) -> None:
-    """From pixels on the device to pixels on the device, 512 px, after warm-up: by calls, and replayed as a CUDA graph (what is compiled
-    has graphs of its own)."""
+    """512 px after warm-up: from a photo to a picture, both PIL images, without and with the pipeline's CUDA graphs; and from pixels on the
+    device to pixels on the device by calls, and replayed as one graph (what is compiled has graphs of its own)."""
     pipe.to("cuda", torch.bfloat16)
     style = pipe.encode_prompt(PROMPT)
+    photo = make_photo(512)
+    whole = {"as they are": pipe.disable_cuda_graphs} | ({} if compiled else {"CUDA graphs": pipe.enable_cuda_graphs})
+    for name, choose in whole.items():
+        choose()
+        milliseconds = best({name: lambda: [pipe(photo, PROMPT) for _ in range(20)]})[name] * 1000 / 20
+        print(f"512 px, photo to picture, {name:11} {milliseconds:8.2f} ms", flush=True)
+    pipe.disable_cuda_graphs()
     for batch in (1, 16):
         pixels = torch.rand(batch, 3, 512, 512, device="cuda")
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from . import checkpoint
 from .errors import StyleMambaError
+from .graphs import GraphedCalls
 from .images import load_images
 from .losses import (
     ContentLoss,
@@ -128,10 +129,12 @@ def train_on_style(
         trained = _choose_parameters(fusion, parameters, seed)
         rate = learning_rate * RATES[parameters]
         optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+        # A step calls some thousand small operations, for whose launches a GPU would wait.
+        draw, encode = GraphedCalls(_Drawing(fusion, pipe.decode_latents)), GraphedCalls(encoder.encode_image)
         losses = torch.nn.ModuleDict(
             {
                 "global_direction": GlobalDirectionalLoss(),
-                "masked_direction": MaskedDirectionalLoss(encoder.encode_image),
+                "masked_direction": MaskedDirectionalLoss(encode),
                 "second_order": SecondOrderDirectionalLoss(),
                 "content": ContentLoss(),
                 "total_variation": TotalVariationLoss(),
@@ -186,10 +189,10 @@ def train_on_style(
                 latents, photo_features, untrained = (torch.cat(parts) for parts in zip(*(known_of(index) for index in pick.tolist())))
                 masks = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 # On a GPU the networks run in bfloat16, which needs no loss scaling as fp16 does; losses and parameters stay in fp32.
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    styled = fusion(latents.to(fusion.dtype), condition.to(fusion.dtype)).float()
-                    pictures = pipe.decode_latents(styled).clamp(0, 1)
-                    features = encoder.encode_image(pictures)
+                # A captured graph must not know weights by the copies that autocast keeps of them.
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False):
+                    styled, pictures = draw(latents.to(fusion.dtype), condition.to(fusion.dtype))
+                    features = encode(pictures)
                     masked = losses["masked_direction"](pictures, photos[pick], direction, generator=masks)
                 values = {
                     "global_direction": losses["global_direction"](features, photo_features, direction),
@@ -233,6 +236,18 @@ def train_on_style(
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
             save_state(step)
     return history
+
+
+class _Drawing(torch.nn.Module):
+    """Latents and a style -> the stylised latents in float32, and their pictures in 0..1."""
+
+    def __init__(self, fusion: torch.nn.Module, decode: Callable[[torch.Tensor], torch.Tensor]):
+        super().__init__()
+        self.fusion, self._decode = fusion, decode
+
+    def forward(self, latents: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        styled = self.fusion(latents, condition).float()
+        return styled, self._decode(styled).clamp(0, 1)
 
 
 def has_settled(scores: list[float]) -> bool:

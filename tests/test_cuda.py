@@ -5,6 +5,7 @@ import torch
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaPipeline
+from stylemamba.graphs import GraphedCalls
 from stylemamba.scan import selective_scan, selective_scan_ref
 from stylemamba.ssd import ssd_ref, ssd_scan
 
@@ -40,6 +41,53 @@ def test_training_on_a_style_goes_as_on_the_cpu(bundled):
         bundled.unload_style()
     bundled.to("cpu")
     assert scores["cuda"] == pytest.approx(scores["cpu"], abs=0.02)
+
+
+def test_graphs_make_the_pictures_that_calls_make(bundled, tmp_path):
+    """Of several sizes and styles in turn, at several strengths, and after a style has been loaded and unloaded."""
+    pipe, photos = bundled.to("cuda"), [synthetic_photo(96, 64), synthetic_photo(64, 128)]
+    asked = [(photo, prompt, strength) for strength in (1, 0.5, 1.5) for photo in photos for prompt in ("night", {"mosaic": 1, "fog": 2})]
+
+    def make(graphs: bool) -> list[torch.Tensor]:
+        pipe.enable_cuda_graphs() if graphs else pipe.disable_cuda_graphs()
+        made = [pipe(photo, prompt, strength, output_type="pt").images for photo, prompt, strength in asked]
+        pipe.load_style(tmp_path / "night.safetensors")
+        made += [pipe(photo, output_type="pt").images for photo in photos]
+        with torch.inference_mode():  # as ComfyUI does
+            made += [pipe(photo, output_type="pt").images for photo in reversed(photos)]
+        pipe.unload_style()
+        return made + [pipe(photos[0], "night", output_type="pt").images]
+
+    pipe.train_on_style("a night scene", photos[:1], num_train_steps=3, size=64)
+    pipe.save_style(tmp_path / "night.safetensors")
+    pipe.unload_style()
+    expected, made = make(False), make(True)
+    pipe.disable_cuda_graphs()
+    pipe.to("cpu")
+    assert min(psnr(*both) for both in zip(made, expected)) > 45
+
+
+def test_what_cannot_be_captured_is_called():
+    waiting = GraphedCalls(lambda x: x * x.sum().item())
+    with pytest.warns(UserWarning, match="cannot be captured"):
+        assert waiting(torch.ones(3, device="cuda")).tolist() == [3, 3, 3]
+    assert waiting(torch.full((3,), 2.0, device="cuda")).tolist() == [12, 12, 12]
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_a_captured_network_gives_values_and_gradients_of_its_weights_now(grad):
+    network = torch.nn.Linear(5, 3).cuda()
+    graphed, x = GraphedCalls(network), torch.randn(4, 5, device="cuda", requires_grad=grad)
+    for _ in range(3):
+        with torch.set_grad_enabled(grad):
+            expected, made = network(x), graphed(x)
+        torch.testing.assert_close(made, expected)
+        if grad:
+            inputs = (x, *network.parameters())
+            for one, other in zip(torch.autograd.grad(made.square().sum(), inputs), torch.autograd.grad(expected.square().sum(), inputs)):
+                torch.testing.assert_close(one, other)
+        with torch.no_grad():
+            network.weight.add_(0.1)
 
 
 @pytest.mark.parametrize("length", [1, 63, 200, 1024])

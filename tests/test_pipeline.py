@@ -104,6 +104,14 @@ def test_save_and_load_give_the_same_picture(tiny_pipeline, tmp_path):
     assert np.array_equal(loaded(photo(), "ink").images[0], tiny_pipeline(photo(), "ink").images[0])
 
 
+def test_without_a_gpu_cuda_graphs_change_nothing(tiny_pipeline):
+    photo = Image.new("RGB", (48, 40), "teal")
+    expected = [tiny_pipeline(photo, "fire", strength).images[0] for strength in (1, 0.5)]
+    tiny_pipeline.enable_cuda_graphs()
+    made = [tiny_pipeline(photo, "fire", strength).images[0] for strength in (1, 0.5)]
+    assert all(np.array_equal(*both) for both in zip(expected, made))
+
+
 def test_dtype_follows_to(tiny_pipeline):
     plain = np.asarray(tiny_pipeline(photo(), "ink").images[0], float)
     half = tiny_pipeline.to(torch.bfloat16)
