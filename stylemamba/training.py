@@ -204,8 +204,9 @@ def train_on_style(
                 anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
                 values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
                 total = sum(getattr(weights, name) * value for name, value in values.items())
-                optimizer.zero_grad(set_to_none=True)
-                total.backward()
+                # Not by backward(), which warns of gradients that a graph computed on a stream of its own.
+                for parameter, grad in zip(trained, torch.autograd.grad(total, trained, allow_unused=True)):
+                    parameter.grad = grad
                 torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 step += 1
