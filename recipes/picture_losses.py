@@ -13,8 +13,8 @@ TERMS = ("latent", "coarse", "pixel", "bustle", "perceptual", "texture", "moment
 BUSTLE_SIZE = 8  # px, within which strokes may lie elsewhere
 BLOWN = 0.85  # of all channels of a photo, above which an area passes for blown out
 GLARE = 8.0  # how much more such areas weigh
-LIKENESS = 6.0  # weight of what an art style's picture lacks in likeness to its photo,
-KEPT = 0.02  # the target's own likeness and this much being enough
+LIKENESS = 8.0  # weight of what an art style's picture lacks in likeness to its photo,
+KEPT = 0.12  # the target's own likeness and this much being enough
 FAINT = 0.02  # mean difference of neighbouring pixels, below which an area passes for flat
 
 

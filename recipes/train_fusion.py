@@ -30,19 +30,9 @@ TILE = 64  # px: the effects' textures repeat with it, so crops start at its mul
 # mixtures of both, laid stroke by stroke or in planes of their own, are the hardest.
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
-    (
-        "pop art",
-        "cubism",
-        "pointillism",
-        "abstract expressionism",
-        "naive art",
-        "ukiyo-e",
-        "chinese ink painting",
-        "rococo",
-        "pixel art",
-    ),
-    12.0,
-) | dict.fromkeys(("charcoal", "low poly"), 6.0) | dict.fromkeys({*ALONE, *LOOSE}, 12.0)
+    ("cubism", "pointillism", "abstract expressionism", "ukiyo-e", "chinese ink painting", "pop art", "charcoal", "low poly"), 6.0
+) | dict.fromkeys({*ALONE, *LOOSE}, 6.0)
+SLOW_SHARES |= dict.fromkeys(("pixel art", "lichtenstein", "malevich", "naive art"), 10.0)
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
@@ -261,7 +251,7 @@ def main():
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
-    losses = PictureLosses(features, probe, tokens, content=0.8)
+    losses = PictureLosses(features, probe, tokens, content=1.6)
     period = fusion.bank.textures.shape[-1]
     ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
     then, log = time.time(), []
