@@ -193,7 +193,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         ``origin``: where in the picture the latents lie, as for `StyleMambaFusion.forward`.
         """
         styled = self.fusion(latents.to(self.fusion.dtype), style.to(self.fusion.device, self.fusion.dtype), origin)
-        return styled if strength == 1 else torch.lerp(latents.to(styled), styled, strength)
+        return _at_strength(latents, styled, strength)
 
     @torch.no_grad()
     def __call__(
@@ -334,9 +334,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         latents = encode(padded) if generator is None else self.encode_images(padded, generator)
         if strength == 0:
             return latents
-        styled = fuse(latents, style)
-        if strength != 1:
-            styled = torch.lerp(latents.to(styled), styled, strength)
+        styled = _at_strength(latents, fuse(latents, style), strength)  # one graph for all strengths
         if latent_only:
             return styled
         picture = decode(styled)[:, :, :height, :width]
@@ -460,6 +458,10 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
     blend = (shares / shares.sum())[:, None] * styles
     blend = blend[shares > 0]
     return blend[0] if len(blend) == 1 else blend
+
+
+def _at_strength(latents: torch.Tensor, styled: torch.Tensor, strength: float) -> torch.Tensor:
+    return styled if strength == 1 else torch.lerp(latents.to(styled), styled, strength)
 
 
 def _channels_last(images: torch.Tensor) -> torch.Tensor:
