@@ -3,8 +3,8 @@
 Three things reach beyond a tile, and each is met in its own way:
 
 - The VAE's convolutions reach a few latent pixels far. Its tiles overlap by more than that and are cut without a trace.
-- The VAE's group norms take mean and variance over the whole picture. These are found beforehand and hold for every tile, see
-  `_whole_moments`.
+- The VAE's group norms take mean and variance over the whole picture. These are estimated beforehand and hold for every tile, see
+  `_AsOne`.
 - The fusion's scans reach as far as their states last (`mixer.REACH`); what is left of them at an overlap's end is far below what a
   picture shows. Its tiles begin at multiples of the fusion's phase period and are faded into each other.
 """
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 TILE = 1024  # pixels a side, overlaps included
 MARGIN = 16  # latent pixels on each side; neighbours overlap by twice that
-SAMPLES = 64  # windows for a first guess at the group norms' moments with tiles of that size; together they take the memory of a tile
+SAMPLES = 448  # windows that tell the group norms' moments with tiles of that size; together they take the memory of a tile
+SAMPLE = 12  # latent pixels a side
+RIM = 2  # of these on each side, which the padding at a window's border has touched most and which do not count
+RIDGE = 0.2  # how much the windows' weights resist; see `_calibrated`
+MISS = 0.04  # of a standard deviation, that the estimates may be off; the bundled model's pictures are 50 dB apart then
 BLOCK = 2**14  # pixels whose moments are summed at once: what a processor's cache holds
-SAMPLE = 32  # latent pixels a side
 
 
 def stylise_in_tiles(
@@ -62,7 +65,7 @@ def stylise_in_tiles(
         decode_unstyled = _decoder(pipe, latents, grid) if strength < 1 else None
 
         picture = torch.empty(photo.shape, dtype=dtype, device=photo.device)
-        for tile in grid:
+        for tile in _until_right(grid, decode, decode_unstyled):
             pixels = decode(tile)
             if decode_unstyled:
                 # As in the pipeline: what the VAE loses of the photo is given back as the style fades.
@@ -108,7 +111,7 @@ def decode_in_tiles(
         grid, scale = _Grid(pipe, *latents.shape[2:], side, before_tile), pipe.vae_scale_factor
         decode = _decoder(pipe, latents, grid)
         picture = torch.empty(1, 3, *(length * scale for length in latents.shape[2:]))
-        for tile in grid:
+        for tile in _until_right(grid, decode):
             picture[..., _scaled(tile.rows.core, scale), _scaled(tile.columns.core, scale)] = tile.core_of(decode(tile)).to(picture)
         return picture
 
@@ -147,7 +150,7 @@ class _Tile(NamedTuple):
 
 
 class _Grid:
-    """The tiles of latents of that size, and the windows for a first guess at the group norms' moments."""
+    """The tiles of latents of that size, and the windows that tell the group norms' moments."""
 
     def __init__(self, pipe, height: int, width: int, side: int | None = None, before_tile: Callable[[], None] | None = None):
         self.height, self.width, self.before_tile = height, width, before_tile
@@ -187,11 +190,10 @@ def _pixels(photo: torch.Tensor, tile: _Tile, scale: int) -> torch.Tensor:
 
 
 def _encode(pipe, photo: torch.Tensor, grid: _Grid, generator: torch.Generator | None) -> torch.Tensor:
-    moments = _whole_moments(pipe.encode_images, lambda tile: _pixels(photo, tile, pipe.vae_scale_factor), grid)
+    encode = _AsOne(lambda pixels: pipe.encode_images(pixels, generator), lambda tile: _pixels(photo, tile, pipe.vae_scale_factor), grid)
     latents = None
-    for tile in grid:
-        with _GroupNorms(given=moments):
-            window = pipe.encode_images(_pixels(photo, tile, pipe.vae_scale_factor), generator)
+    for tile in _until_right(grid, encode):
+        window = encode(tile)
         if latents is None:
             latents = window.new_empty(1, window.shape[1], grid.height, grid.width)
         latents[..., tile.rows.core, tile.columns.core] = tile.core_of(window)
@@ -223,15 +225,9 @@ def _fade(window: slice, length: int, like: torch.Tensor) -> torch.Tensor:
     return weights
 
 
-def _decoder(pipe, latents: torch.Tensor, grid: _Grid) -> Callable[[_Tile], torch.Tensor]:
+def _decoder(pipe, latents: torch.Tensor, grid: _Grid) -> "_AsOne":
     """A function from a tile to its window of the decoded picture."""
-    moments = _whole_moments(pipe.decode_latents, lambda tile: tile.window_of(latents), grid)
-
-    def decode(tile: _Tile) -> torch.Tensor:
-        with _GroupNorms(given=moments):
-            return pipe.decode_latents(tile.window_of(latents))
-
-    return decode
+    return _AsOne(pipe.decode_latents, lambda tile: tile.window_of(latents), grid)
 
 
 class _Moments(NamedTuple):
@@ -241,30 +237,95 @@ class _Moments(NamedTuple):
     variance: torch.Tensor
 
 
-def _whole_moments(function: Callable, window_of: Callable[[_Tile], torch.Tensor], grid: _Grid) -> list[_Moments]:
-    """The moments that each group norm, in the order of the calls, would meet if ``function`` saw the whole picture at once.
+class _AsOne:
+    """From a tile to what ``function`` makes of its window, with the moments that its group norms would meet in the whole picture.
 
-    The moments of a norm depend on the norms before it, so one pass over the tiles cannot find them all. They are guessed from windows
-    spread over the picture and normalised together; a pass over all tiles with the guessed moments tells by how much each norm's guess
-    misses; and that miss, which hardly depends on the guesses before it, corrects a second guess.
+    The moments of a norm depend on the norms before it, so one pass over the tiles cannot find them all. They are estimated from windows
+    spread over the picture, weighted so that they stand for all of it, and normalised together. While the tiles are made, the moments that
+    they have are summed up: should the estimate be too far off, the tiles are made again with a better one (see `missed`).
     """
-    samples = torch.cat([window_of(tile) for tile in grid.samples])
-    with _GroupNorms(core_of=_middle) as guess:
-        function(samples)
 
-    area, sums = 0, []
-    for tile in grid:
+    def __init__(self, function: Callable, window_of: Callable[[_Tile], torch.Tensor], grid: _Grid):
+        self.function, self.window_of = function, window_of
+        self.samples = torch.cat([window_of(tile) for tile in grid.samples])
+        area, whole = 0, 0.0
+        for tile in grid.tiles:
+            core = tile.core_of(window_of(tile))
+            whole = whole + _texture(core)[0] * core[0, 0].numel()
+            area += core[0, 0].numel()
+        self.weights = _calibrated(_texture(_middle(self.samples)), whole / area)
+        self.estimate = self._look()
+        self.area, self.sums, self.corrected = 0, [], False
+
+    def _look(self, misses: list[tuple[_Moments, _Moments]] | None = None) -> "_GroupNorms":
+        with _GroupNorms(core_of=_middle, weights=self.weights, misses=misses) as seen:
+            self.function(self.samples)
+        return seen
+
+    def __call__(self, tile: _Tile) -> torch.Tensor:
+        with _GroupNorms(given=self.estimate.used, core_of=None if self.corrected else tile.core_of) as seen:
+            result = self.function(self.window_of(tile))
         rows, columns = (span.core.stop - span.core.start for span in tile)
-        with _GroupNorms(given=guess.used, core_of=tile.core_of) as seen:
-            function(window_of(tile))
         powers = [torch.stack([mean, variance + mean**2]) * rows * columns for mean, variance in seen.measured]
-        sums = [total + power for total, power in zip(sums, powers)] if sums else powers
-        area += rows * columns
-    whole = [_Moments(mean, (square - mean**2).clamp(min=0)) for mean, square in (total / area for total in sums)]
+        self.sums = [total + power for total, power in zip(self.sums, powers)] if self.sums else powers
+        self.area += rows * columns
+        return result
 
-    with _GroupNorms(core_of=_middle, misses=list(zip(guess.measured, whole))) as corrected:
-        function(samples)
-    return corrected.used
+    def missed(self) -> bool:
+        """After a call for every tile: whether the estimate was so far off that they must be made again, with what has been learned.
+
+        By how much an estimate misses hardly depends on those before it, so this corrects a second estimate, which is taken as it is.
+        """
+        if self.corrected:
+            return False
+        whole = [_Moments(mean, (square - mean**2).clamp(min=0)) for mean, square in (total / self.area for total in self.sums)]
+        if _miss(self.estimate.measured, whole) < MISS:
+            return False
+        self.estimate, self.corrected = self._look(list(zip(self.estimate.measured, whole))), True
+        return True
+
+
+def _until_right(grid: _Grid, *makers: _AsOne | None) -> Iterator[_Tile]:
+    """The tiles for the makers to make; all of them once more should one of the makers have missed."""
+    while True:
+        yield from grid
+        if not any([maker.missed() for maker in makers if maker]):  # a list, as each is to learn
+            return
+
+
+def _miss(estimated: list[_Moments], right: list[_Moments]) -> float:
+    """How far estimates are off, in standard deviations: root mean square over all norms and their groups."""
+    off = []
+    for one, other in zip(estimated, right):
+        deviation = other.variance.sqrt() + 1e-6
+        off += [(one.mean - other.mean) / deviation, one.variance.sqrt() / deviation - 1]
+    return torch.cat(off).square().mean().sqrt().item() if off else 0.0  # a VAE may have no group norms
+
+
+def _texture(images: torch.Tensor) -> torch.Tensor:
+    """What is cheap to know of all of (B, C, H, W), and what a network's moments go along with: (B, 4 * C), means over the pixels.
+
+    Of the values, their squares, and the sizes and squares of the differences of neighbours.
+    """
+
+    def mean(x):
+        return x.sum((2, 3)) / max(x[0, 0].numel(), 1)  # a single row has no differences downwards
+
+    images = images.float()
+    down, right = (images.diff(dim=dim) for dim in (2, 3))
+    differences = [mean(down.abs()) + mean(right.abs()), mean(down.square()) + mean(right.square())]
+    return torch.cat([mean(images), mean(images.square()), *differences], dim=1)
+
+
+def _calibrated(samples: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Weights (N,), 1 in all and as even as can be, with which the means of the samples (N, K) meet those of the whole picture (K,).
+
+    Source: the calibration estimator of survey sampling (Deville and Saerndal 1992), with a ridge, as few samples cannot meet everything.
+    """
+    apart = (samples - whole) / samples.std(0, correction=0).clamp(min=1e-6)
+    among = apart.T @ apart / len(apart) + RIDGE * torch.eye(len(whole), device=apart.device)
+    weights = (1 - apart @ torch.linalg.solve(among, apart.mean(0))).clamp(min=0)
+    return weights / weights.sum()
 
 
 def _samples(height: int, width: int, count: int) -> Iterator[_Tile]:
@@ -279,26 +340,27 @@ def _samples(height: int, width: int, count: int) -> Iterator[_Tile]:
 
 
 def _middle(samples: torch.Tensor) -> torch.Tensor:
-    """What the padding at the windows' borders has hardly touched."""
-    top, left = (length // 8 for length in samples.shape[2:])
+    """Samples (N, C, h, w) in any resolution without their rims."""
+    top, left = (length * RIM // SAMPLE for length in samples.shape[2:])
     return samples[:, :, top : samples.shape[2] - top, left : samples.shape[3] - left]
 
 
 class _GroupNorms(TorchFunctionMode):
     """While it is active, group norms use the moments given, or else those that their input's core has over the whole batch.
 
-    ``measured`` holds the core's moments and ``used`` those used, call by call. ``misses`` are pairs of earlier guesses and what turned
-    out to be right, by which measured moments are corrected.
+    ``measured`` holds the core's moments and ``used`` those used, call by call. ``weights`` are the samples' shares of those measured.
+    ``misses`` are pairs of earlier estimates and what turned out to be right, by which measured moments are corrected.
     """
 
     def __init__(
         self,
         given: list[_Moments] | None = None,
         core_of: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        weights: torch.Tensor | None = None,
         misses: list[tuple[_Moments, _Moments]] | None = None,
     ):
         super().__init__()
-        self.given, self.core_of, self.misses = given, core_of, misses
+        self.given, self.core_of, self.weights, self.misses = given, core_of, weights, misses
         self.measured: list[_Moments] = []
         self.used: list[_Moments] = []
 
@@ -309,7 +371,7 @@ class _GroupNorms(TorchFunctionMode):
         call = len(self.used)
         if self.core_of:
             # An attention's norm sees its pixels in one row; those are taken with their margin.
-            self.measured.append(_moments(self.core_of(x) if x.dim() == 4 else x, num_groups))
+            self.measured.append(_moments(self.core_of(x) if x.dim() == 4 else x, num_groups, self.weights))
         moments = self.given[call] if self.given else self.measured[call]
         if self.misses:
             moments = _corrected(moments, *self.misses[call], eps)
@@ -323,24 +385,24 @@ class _GroupNorms(TorchFunctionMode):
         return torch.addcmul(shift, x, scale)
 
 
-def _moments(x: torch.Tensor, num_groups: int) -> _Moments:
-    """Over the batch too."""
-    # Sums as products with a vector of ones, block by block: that reads memory in order, which with channels last takes `torch.var_mean`
+def _moments(x: torch.Tensor, num_groups: int, weights: torch.Tensor | None) -> _Moments:
+    """Over the batch too, of whose (N, C, ...) each has its weight."""
+    # Sums as products with a vector, block by block: that reads memory in order, which with channels last takes `torch.var_mean`
     # twice as long, and never copies the whole.
     pixels = x.movedim(1, -1).flatten(1, -2)
-    count = pixels.shape[0] * pixels.shape[1]
-    shift = pixels[:, :: max(pixels.shape[1] // 1024, 1)].float().mean((0, 1))  # near the mean, so that the squares stay small
+    count, each = pixels.shape[:2]
+    shares = x.new_ones(count) / count if weights is None else weights
+    shift = pixels[:, :: max(each // 1024, 1)].float().mean((0, 1))  # near the mean, so that the squares stay small
     sums = torch.zeros(2, len(shift), device=x.device)
-    for block in pixels.flatten(0, 1).split(BLOCK):
+    for block, share in zip(pixels.flatten(0, 1).split(BLOCK), (shares.float() / each).repeat_interleave(each).split(BLOCK)):
         block = block.float() - shift
-        ones = block.new_ones(len(block))
-        sums += torch.stack([ones @ block, ones @ block.square_()])
-    offsets, squares = sums / count
+        sums += torch.stack([share @ block, share @ block.square_()])
+    offsets, squares = sums
     means, variances = (m.view(num_groups, -1) for m in (shift + offsets, squares - offsets**2))
     mean = means.mean(1)
     return _Moments(mean, (variances + (means - mean[:, None]) ** 2).mean(1))
 
 
-def _corrected(found: _Moments, guessed: _Moments, right: _Moments, eps: float) -> _Moments:
-    growth = (found.variance + eps) / (guessed.variance + eps)
-    return _Moments(found.mean + (right.mean - guessed.mean) * growth.sqrt(), growth * (right.variance + eps) - eps)
+def _corrected(found: _Moments, estimated: _Moments, right: _Moments, eps: float) -> _Moments:
+    growth = (found.variance + eps) / (estimated.variance + eps)
+    return _Moments(found.mean + (right.mean - estimated.mean) * growth.sqrt(), growth * (right.variance + eps) - eps)

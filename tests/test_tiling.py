@@ -1,23 +1,26 @@
 """Large photos in tiles: the same picture as at once."""
 
-from contextlib import nullcontext
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from synthetic import synthetic_photo
 
-from stylemamba import pipeline, tiling
+from stylemamba import StyleMambaPipeline, pipeline, tiling
 
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles of 128 pixels, so that a small photo has many; fewer and smaller samples likewise."""
+    """Tiles of 128 pixels, so that a small photo has many; fewer samples likewise.
+
+    The small model's weights are random, so that every error grows: no estimate is taken as good enough here.
+    """
     monkeypatch.setattr(tiling, "TILE", 128)
     monkeypatch.setattr(pipeline, "TILE", 128)
     monkeypatch.setattr(tiling, "MARGIN", 8)
     monkeypatch.setattr(tiling, "SAMPLES", 16)
     monkeypatch.setattr(tiling, "SAMPLE", 16)
+    monkeypatch.setattr(tiling, "MISS", 0.0)
 
 
 def landscape(width=250, height=310) -> Image.Image:
@@ -50,8 +53,8 @@ def test_statistics_of_single_tiles_would_not_do(tiny_pipeline, small_tiles, mon
     photo = landscape()
     whole = tiny_pipeline(photo, "a mosaic").images[0]
     tiny_pipeline.enable_tiling()
-    monkeypatch.setattr(tiling, "_whole_moments", lambda *_: [])
-    monkeypatch.setattr(tiling, "_GroupNorms", lambda given: nullcontext())
+    monkeypatch.setattr(tiling._AsOne, "__call__", lambda self, tile: self.function(self.window_of(tile)))
+    monkeypatch.setattr(tiling._AsOne, "missed", lambda self: False)
     assert psnr(whole, tiny_pipeline(photo, "a mosaic").images[0]) < 40
 
 
@@ -89,6 +92,61 @@ def test_only_large_photos_are_tiled_unless_told(tiny_pipeline, small_tiles, mon
     tiny_pipeline.enable_tiling()
     tiny_pipeline([landscape(200, 150), landscape(100, 90)], "ink")  # the second is no larger than a tile
     assert len(tiled) == 2
+
+
+@pytest.fixture
+def vae_calls(monkeypatch):
+    """The names of the pipeline's steps that call the VAE, as they are called."""
+    calls = []
+
+    def watch(name):
+        step = getattr(StyleMambaPipeline, name)
+        monkeypatch.setattr(StyleMambaPipeline, name, lambda *args: calls.append(name) or step(*args))
+
+    watch("encode_images")
+    watch("decode_latents")
+    return calls
+
+
+def test_the_bundled_model_needs_each_tile_once(monkeypatch, vae_calls):
+    """Its group norms' moments are estimated well enough from samples."""
+    monkeypatch.setattr(tiling, "TILE", 384)
+    monkeypatch.setattr(pipeline, "TILE", 384)
+    pipe, photo = StyleMambaPipeline.from_pretrained(), synthetic_photo(700, 560)
+    whole = pipe(photo, "a Monet painting").images[0]
+    pipe.enable_tiling()
+    vae_calls.clear()
+    tiled = pipe(photo, "a Monet painting").images[0]
+    assert psnr(whole, tiled) > 45
+    tiles = len(tiling._Grid(pipe, 140, 175).tiles)
+    assert vae_calls == ["encode_images"] * (1 + tiles) + ["decode_latents"] * (1 + tiles)  # the samples once, and the tiles
+
+
+def test_tiles_are_made_again_when_the_estimate_was_far_off(tiny_pipeline, small_tiles, monkeypatch, vae_calls):
+    monkeypatch.setattr(tiling, "MISS", 0.1)
+    photo = landscape()
+    tiny_pipeline.enable_tiling()
+    tiny_pipeline(photo, "ink")
+    enough = vae_calls.count("encode_images")
+    monkeypatch.setattr(tiling, "_calibrated", lambda samples, whole: torch.eye(len(samples))[0])  # one window of sky for all
+    vae_calls.clear()
+    tiny_pipeline(photo, "ink")
+    assert vae_calls.count("encode_images") == 2 * enough
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 1, 9), (2, 8, 9, 1)])
+def test_texture_of_a_single_row_is_a_number(shape):
+    assert tiling._texture(torch.rand(shape)).isfinite().all()
+
+
+def test_calibrated_samples_stand_for_the_whole():
+    """Half of the picture is dark, and only a tenth of the samples are."""
+    samples = torch.rand(100, 2) * 0.1 + torch.tensor([0.0, 0.5])
+    samples[:90, 0] += 1
+    whole = torch.tensor([0.55, 0.55])
+    weights = tiling._calibrated(samples, whole)
+    assert weights.min() >= 0 and weights.sum().item() == pytest.approx(1)
+    assert abs(weights @ samples - whole)[0] < 0.25 * abs(samples.mean(0) - whole)[0]
 
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 48, 49, 100, 1000])
