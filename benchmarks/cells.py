@@ -76,12 +76,13 @@ class Measures:
     """What is asked of a picture: the judge's score, SSIM, content loss, and the style encoder's cosine."""
 
     def __init__(self, judge: TaughtJudge, encoder: StyleEncoder):
-        self.judge, self.content, self.encoder = judge, efficientnet_content(), encoder
+        self.device = encoder.model.device
+        self.judge, self.content, self.encoder = judge.to(self.device), efficientnet_content(self.device), encoder
 
     @torch.no_grad()
     def of(self, picture: Image.Image, photo: Image.Image, sentence: str) -> dict[str, float]:
-        shown, original = to_tensor([picture]), to_tensor([photo])
-        features = self.encoder.encode_image(shown.to(self.encoder.model.device))
+        shown, original = (to_tensor([image]).to(self.device) for image in (picture, photo))
+        features = self.encoder.encode_image(shown)
         return {
             "score": self.judge.log_probability(picture, SENTENCES[sentence]),
             "ssim": ssim(shown, original).item(),

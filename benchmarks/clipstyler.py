@@ -84,13 +84,15 @@ def perspective_crops(picture: Tensor, count: int, side: int, seen: int, generat
         1,
     )
     matrix = torch.cat([torch.linalg.solve(rows, torch.cat([u, v], 1)), torch.ones(count, 1)], 1).view(count, 3, 3)
-    ticks = (torch.arange(seen) + 0.5) / seen
-    grid = torch.stack([ticks.expand(seen, seen), ticks[:, None].expand(seen, seen), torch.ones(seen, seen)], -1)
+    # What is small is drawn and solved on the CPU, whatever the device; what is done for every pixel is done where the picture is.
+    matrix, place = matrix.to(picture.device), place.to(picture.device)
+    ticks = (torch.arange(seen, device=picture.device) + 0.5) / seen
+    grid = torch.stack([ticks.expand(seen, seen), ticks[:, None].expand(seen, seen), torch.ones_like(ticks).expand(seen, seen)], -1)
     crop = torch.einsum("nij,hwj->nhwi", matrix, grid)
     crop = crop[..., :2] / crop[..., 2:]  # where in its crop each seen pixel lies, 0..1
     inside = ((crop >= 0) & (crop <= 1)).all(-1)[:, None]
-    there = (place[:, None, None] + crop * side) / torch.tensor([width, height]) * 2 - 1
-    sampled = F.grid_sample(picture.expand(count, -1, -1, -1), there.to(picture.device), align_corners=False, padding_mode="border")
+    there = (place[:, None, None] + crop * side) / torch.tensor([width, height], device=picture.device) * 2 - 1
+    sampled = F.grid_sample(picture.expand(count, -1, -1, -1), there, align_corners=False, padding_mode="border")
     return sampled * inside.to(picture)
 
 

@@ -95,6 +95,10 @@ class TaughtJudge:
             "right on held-out artworks, among the first three": float(np.mean(places < 3)),
         }
 
+    def to(self, device: str | torch.device) -> "TaughtJudge":
+        self._judge.to(device)
+        return self
+
     def _features(self, pictures: list[Picture]) -> np.ndarray:
         found = [
             self._judge.features([load_image(p.path) for p in pictures[start : start + 16]])[0] for start in range(0, len(pictures), 16)

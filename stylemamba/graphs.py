@@ -45,7 +45,8 @@ class GraphedCalls:
         # Torch gives a module that it captures another forward; the network itself keeps its own.
         call = _Call(self.network) if isinstance(self.network, nn.Module) else self.network
         try:
-            return torch.cuda.make_graphed_callables(call, samples, allow_unused_input=True)
+            # One call beforehand is enough for what libraries set up at their first.
+            return torch.cuda.make_graphed_callables(call, samples, num_warmup_iters=1, allow_unused_input=True)
         except RuntimeError as error:
             # A capture that failed leaves CUDA's random numbers waiting for its end, which only another capture's brings.
             with torch.cuda.graph(torch.cuda.CUDAGraph()):

@@ -25,15 +25,21 @@ class Judge:
         # Few pictures and many statistics: a strong penalty, chosen on artworks alone.
         self.probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, class_weight="balanced", max_iter=300))
 
+    def to(self, device: str | torch.device) -> "Judge":
+        """Moves the network; the probe stays on the CPU, where scikit-learn computes."""
+        self.network.to(device)
+        return self
+
     @torch.no_grad()
     def features(self, pictures: Sequence[Image.Image]) -> tuple[np.ndarray, np.ndarray]:
         """Statistics (N, 992) and unit content features (N, 1280) of pictures, each squeezed to 224 x 224 px (as WikiArt's copies are)."""
         statistics, content = [], []
         for start in range(0, len(pictures), 16):
             batch = [np.asarray(p.resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32) / 255 for p in pictures[start : start + 16]]
-            stats, deep = self.network(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2))
-            statistics.append(stats.numpy())
-            content.append(F.normalize(deep, dim=1).numpy())
+            pixels = torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).to(self.network._fc.weight.device)
+            stats, deep = self.network(pixels)
+            statistics.append(stats.cpu().numpy())
+            content.append(F.normalize(deep, dim=1).cpu().numpy())
         return np.concatenate(statistics), np.concatenate(content)
 
     def fit(self, statistics: np.ndarray, styles: Sequence[str]) -> None:

@@ -82,7 +82,14 @@ class MaskedDirectionalLoss(nn.Module):
         self.area, self.num_masks = area, num_masks
         self.directional_loss = GlobalDirectionalLoss()
 
-    def forward(self, stylised: Tensor, content: Tensor, text_direction: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        stylised: Tensor,
+        content: Tensor,
+        text_direction: Tensor,
+        generator: torch.Generator | None = None,
+        masks: Tensor | None = None,
+    ) -> Tensor:
         """The mean over pictures and masks, in 0..2; the content picture gets no gradient.
 
         Args:
@@ -90,6 +97,7 @@ class MaskedDirectionalLoss(nn.Module):
             content: (B, 3, H, W) in 0..1.
             text_direction: (E,), or (B, E) for one text a picture.
             generator: of the masks; the same state gives the same masks.
+            masks: what `draw` gave for pictures of this shape, instead of new ones.
         """
         if stylised.dim() != 4 or stylised.shape != content.shape:
             raise StyleMambaError(
@@ -97,14 +105,17 @@ class MaskedDirectionalLoss(nn.Module):
                 f"and {tuple(content.shape)}."
             )
         (encode,) = self._encoder
-        batch, _, height, width = stylised.shape
-        masks = random_masks(self.num_masks * batch, height, width, self.area, generator).to(stylised.device)
+        masks = (self.draw(stylised.shape, generator) if masks is None else masks).to(stylised.device)
         stylised, content = (torch.where(masks, images.repeat(self.num_masks, 1, 1, 1), GREY) for images in (stylised, content))
         with torch.no_grad():
             content_features = encode(content)
         if text_direction.dim() == 2:
             text_direction = text_direction.repeat(self.num_masks, 1)
         return self.directional_loss(encode(stylised), content_features, text_direction)
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Masks, bool (num_masks * B, 1, H, W), for pictures of a shape (B, 3, H, W); those of one picture lie B apart."""
+        return random_masks(self.num_masks * shape[0], *shape[2:], self.area, generator)
 
 
 def random_masks(count: int, height: int, width: int, area: tuple[float, float], generator: torch.Generator | None = None) -> Tensor:

@@ -226,13 +226,16 @@ def _vgg19_weights(weights: str) -> dict[str, torch.Tensor]:
         raise StyleMambaError(f"{weights} is not a readable file of weights; give VGG19's state dict as .safetensors or .pth.") from error
 
 
-def efficientnet_content() -> ContentFeatures:
+def efficientnet_content(device: str | torch.device = "cpu") -> ContentFeatures:
     """EfficientNet-lite0's content loss, for where VGG19's weights are out of reach; its values are not VGG's.
+
+    Args:
+        device: where the network is, and the images that it is given.
 
     Raises:
         StyleMambaError: when the package with its weights is not installed.
     """
-    network = EfficientNetLite0()
+    network = EfficientNetLite0().to(device)
     return ContentFeatures(
         lambda images: [network.stages(images)[index] for index in (3, 5)],
         {

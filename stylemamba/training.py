@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
+FEW = 4  # photos
 RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
 # The style score has settled when the mean of so many steps is not so much above that of as many steps before.
 SETTLED_STEPS, SETTLED_RISE = 8, 0.005
@@ -129,18 +129,18 @@ def train_on_style(
         trained = _choose_parameters(fusion, parameters, seed)
         rate = learning_rate * RATES[parameters]
         optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-        # A step calls some thousand small operations, for whose launches a GPU would wait.
-        draw, encode = GraphedCalls(_Drawing(fusion, pipe.decode_latents)), GraphedCalls(encoder.encode_image)
         losses = torch.nn.ModuleDict(
             {
                 "global_direction": GlobalDirectionalLoss(),
-                "masked_direction": MaskedDirectionalLoss(encode),
+                "masked_direction": MaskedDirectionalLoss(encoder.encode_image),
                 "second_order": SecondOrderDirectionalLoss(),
                 "content": ContentLoss(),
                 "total_variation": TotalVariationLoss(),
                 "token_grid": TokenGridLoss(pipe.vae_scale_factor * fusion.config.patch_size),
             }
         ).to(device)
+        # A step calls some thousand small operations, for whose launches a GPU would wait.
+        judged = GraphedCalls(_Judged(fusion, pipe.decode_latents, encoder.encode_image, losses, direction))
         recipe = {
             "prompt": prompt,
             "source_prompt": source_prompt,
@@ -155,14 +155,20 @@ def train_on_style(
             "base": base_hash(dict(pipe.fusion.named_parameters())),
         }
 
-        # When a step first needs it, not beforehand: with a folder of photos nobody waits for the first step, or to interrupt.
-        @functools.cache
+        known = {}
+
         @torch.no_grad()
-        def known_of(index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            """A photo's latents, its embedding, and its picture by the fusion as it was before the training."""
-            photo = photos[index : index + 1]
-            latents = pipe.encode_images(photo).float()
-            return latents, encoder.encode_image(photo), pipe.decode_latents(pipe.fuse(latents, condition)).clamp(0, 1)
+        def known_of(indices: list[int]) -> tuple[torch.Tensor, ...]:
+            """Photos' latents, their embeddings, and their pictures by the fusion as it was before the training."""
+            # Of few photos all at once; of many one by one when a step first needs it, so that nobody waits for the first step or to
+            # interrupt. Never as a step happens to need them: how many there are at a time changes the last bits, and a resumed training.
+            for group in [[*range(len(photos))]] if len(photos) <= FEW else [[index] for index in indices]:
+                if group[0] not in known:
+                    own = photos[group]
+                    latents = pipe.encode_images(own).float()
+                    found = latents, encoder.encode_image(own), pipe.decode_latents(pipe.fuse(latents, condition)).clamp(0, 1)
+                    known.update(zip(group, zip(*found)))
+            return tuple(torch.stack(parts) for parts in zip(*(known[index] for index in indices)))
 
         modules = {"fusion": fusion, "losses": losses}
         start, history = 0, []
@@ -186,21 +192,11 @@ def train_on_style(
                 rng = np.random.default_rng((seed, step))
                 # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
                 pick = torch.from_numpy(np.append(0, 1 + rng.permutation(len(photos) - 1))[:batch_size]).to(device)
-                latents, photo_features, untrained = (torch.cat(parts) for parts in zip(*(known_of(index) for index in pick.tolist())))
-                masks = torch.Generator().manual_seed(int(rng.integers(2**31)))
-                # On a GPU the networks run in bfloat16, which needs no loss scaling as fp16 does; losses and parameters stay in fp32.
-                # A captured graph must not know weights by the copies that autocast keeps of them.
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False):
-                    styled, pictures = draw(latents.to(fusion.dtype), condition.to(fusion.dtype))
-                    features = encode(pictures)
-                    masked = losses["masked_direction"](pictures, photos[pick], direction, generator=masks)
-                values = {
-                    "global_direction": losses["global_direction"](features, photo_features, direction),
-                    "masked_direction": masked,
-                    "content": losses["content"](styled, latents),
-                    "total_variation": losses["total_variation"](pictures),
-                    "token_grid": losses["token_grid"](pictures, untrained),
-                }
+                latents, photo_features, untrained = known_of(pick.tolist())
+                generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+                masks = losses["masked_direction"].draw(untrained.shape, generator).to(device)
+                features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, untrained, masks)
+                values = dict(zip(_Judged.LOSSES, found))
                 anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
                 values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
                 total = sum(getattr(weights, name) * value for name, value in values.items())
@@ -210,13 +206,15 @@ def train_on_style(
                 torch.nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 step += 1
-                numbers = {"total": total.item(), **{name: value.item() for name, value in values.items()}}
-                history.append({"step": step, "score": (features[0].detach() @ target).item(), **numbers})
+                # Asked for at once: a GPU is waited for at every number.
+                score, *numbers = torch.stack([features[0] @ target, total, *values.values()]).tolist()
+                numbers = dict(zip(["total", *values], numbers))
+                history.append({"step": step, "score": score, **numbers})
                 if step % SAVE_EVERY == 0:
                     save_state(step)
                 if callback is not None:
                     facts = {"step": step, "num_train_steps": num_train_steps, "score": history[-1]["score"], "losses": numbers}
-                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, known_of(0)[0], condition)})
+                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, known_of([0])[0], condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
             moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
@@ -233,22 +231,41 @@ def train_on_style(
                 "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")} if history else {},
             }
             with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
-                info["preview"] = encode_preview(_preview(pipe, fusion, known_of(0)[0], condition))
+                info["preview"] = encode_preview(_preview(pipe, fusion, known_of([0])[0], condition))
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
             save_state(step)
     return history
 
 
-class _Drawing(torch.nn.Module):
-    """Latents and a style -> the stylised latents in float32, and their pictures in 0..1."""
+class _Judged(torch.nn.Module):
+    """A batch's pictures by the fusion, judged: their features (B, E) and `LOSSES`, all that a step asks but for what iterations share.
 
-    def __init__(self, fusion: torch.nn.Module, decode: Callable[[torch.Tensor], torch.Tensor]):
+    Takes the photos' latents, the style, the photos, their features, their pictures by the untrained fusion, and masks.
+    """
+
+    LOSSES = ("global_direction", "masked_direction", "content", "total_variation", "token_grid")
+
+    def __init__(self, fusion: torch.nn.Module, decode: Callable, encode: Callable, losses: torch.nn.ModuleDict, direction: torch.Tensor):
         super().__init__()
-        self.fusion, self._decode = fusion, decode
+        self.fusion, self.losses, self._decode, self._encode, self._direction = fusion, losses, decode, encode, direction
 
-    def forward(self, latents: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        styled = self.fusion(latents, condition).float()
-        return styled, self._decode(styled).clamp(0, 1)
+    def forward(self, latents, condition, photos, photo_features, untrained, masks) -> tuple[torch.Tensor, torch.Tensor]:
+        losses, device, direction = self.losses, latents.device.type, self._direction
+        # On a GPU the networks run in bfloat16, which needs no loss scaling as fp16 does; losses and parameters stay in fp32.
+        # A captured graph must not know weights by the copies that autocast keeps of them.
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
+            styled = self.fusion(latents.to(self.fusion.dtype), condition).float()
+            pictures = self._decode(styled).clamp(0, 1)
+            features = self._encode(pictures)
+            masked = losses["masked_direction"](pictures, photos, direction, masks=masks)
+        values = (
+            losses["global_direction"](features, photo_features, direction),
+            masked,
+            losses["content"](styled, latents),
+            losses["total_variation"](pictures),
+            losses["token_grid"](pictures, untrained),
+        )
+        return features, torch.stack(values)
 
 
 def has_settled(scores: list[float]) -> bool:

@@ -113,6 +113,10 @@ class TestMaskedDirectionalLoss:
         loss, inputs = MaskedDirectionalLoss(flatten_encoder), self.inputs()
         assert loss(*inputs, generator=seeded()) == loss(*inputs, generator=seeded()) != loss(*inputs, generator=seeded(1))
 
+    def test_masks_may_be_drawn_beforehand(self):
+        loss, inputs = MaskedDirectionalLoss(flatten_encoder), self.inputs()
+        assert loss(*inputs, masks=loss.draw(inputs[0].shape, seeded())) == loss(*inputs, generator=seeded())
+
     def test_movement_along_the_direction(self):
         """A picture that changes along the direction everywhere does so in every region."""
         direction = torch.ones(240, dtype=torch.float64)
