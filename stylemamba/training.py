@@ -47,7 +47,7 @@ class LossWeights:
     global_direction: float = 1.0
     masked_direction: float = 1.0
     second_order: float = 0.5
-    content: float = 0.1
+    content: float = 0.2
     total_variation: float = 0.05
     token_grid: float = 5.0
 
