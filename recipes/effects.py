@@ -1,8 +1,8 @@
 """Procedural renderings of photos in named styles: the pictures that the bundled model learns to make from a photo and a sentence.
 
 ``EFFECTS`` maps a style's name to a function from float32 RGB (H, W, 3) in 0..1 to the same. Each is deterministic, looks no farther
-than about 64 px and uses textures that repeat every 64 px from the top-left pixel, see ``filters``; but for those in ``LOOSE``, which
-repeat nowhere: each photo has strokes of its own.
+than about 64 px and uses textures that repeat every 64 px from the top-left pixel, see ``filters``; but for those in ``LOOSE``,
+whose strokes lie where the noise that the fusion sees has its hills, from the top-left pixel too.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ strokes. The teacher would know each by one painting, whose colours it lays over
 import filters as f
 import numpy as np
 from effects import effect
-from effects_paint import Brush, canvas, lay_strokes, random_of, swirls
+from effects_paint import Brush, canvas, lay_strokes, seen, swirls
 
 # What `choose_artworks.py` leaves to its effect, here or in `effects.py`, without an artwork.
 ALONE = {
@@ -43,7 +43,7 @@ def turner(rgb):
     base = f.mix(f.mix(cool, haze, 0.35 + 0.65 * warmth(smooth)), f.recolour(f.vivid(smooth, 1.8, 0.6), grey), 0.25)
     base = f.screen(base, 0.35 * f.blur(base * f.step(0.6, 0.95, grey)[..., None] * f.rgb_of("#ffe6a0"), 14))
     direction = f.flow(smooth, 5, swirls(rgb, 26), 0.003)
-    return canvas(rgb, base, direction, Brush(6, 34, 12, 0.02, 0.015, 0.3, 0.03), Brush(4, 18, 6, 0.02, 0.015), 0.08, 0.5)
+    return canvas(rgb, base, direction, Brush(34, 12, 0.02, 0.015, 0.3, 0.03), Brush(18, 6, 0.02, 0.015), 0.08, 0.5)
 
 
 @effect("kuindzhi", loose=True)
@@ -55,7 +55,7 @@ def kuindzhi(rgb):
     base = f.mix(f.mix(dusk, glow, warmth(smooth)), f.recolour(f.vivid(smooth, 3.2, 0.85), grey), 0.35)
     base = f.screen(base, 0.3 * f.blur(base * f.step(0.6, 0.9, grey)[..., None], 8))
     direction = f.flow(smooth, 4, 0.0, 0.002)
-    return canvas(rgb, base, direction, Brush(6, 26, 9, 0.015, 0.01, 0.2, 0.03), Brush(3.4, 11, 4, 0.02, 0.01), 0.06, 0.7)
+    return canvas(rgb, base, direction, Brush(26, 9, 0.015, 0.01, 0.2, 0.03), Brush(11, 4, 0.02, 0.01), 0.06, 0.7)
 
 
 @effect("derain", loose=True)
@@ -66,7 +66,7 @@ def derain(rgb):
     cool = f.ramp(grey, "#141a70", "#1450c0", "#12a088", "#7fd0c8", "#fff3c8")
     base = f.mix(f.mix(cool, warm, warmth(smooth)), f.vivid(smooth, 4.0, 1.0), 0.3)
     direction = f.flow(smooth, 4, np.radians(-20), 0.002)
-    return canvas(rgb, base, direction, Brush(7, 16, 8, 0.03, 0.05, 0.25, 0.02), Brush(4, 9, 4.4, 0.03, 0.04, 0.25, 0.02), 0.12, 0.6)
+    return canvas(rgb, base, direction, Brush(16, 8, 0.03, 0.05, 0.25, 0.02), Brush(9, 4.4, 0.03, 0.04, 0.25, 0.02), 0.12, 0.6)
 
 
 @effect("matisse", loose=True)
@@ -79,7 +79,7 @@ def matisse(rgb):
         7.0, 1.0, 1.5,
     )  # fmt: skip
     direction = f.flow(smooth, 5, np.radians(70), 0.002)
-    painted = canvas(rgb, flat, direction, Brush(7, 26, 11, 0.02, 0.012, 0.3, 0.04), Brush(4.5, 14, 6, 0.02, 0.012), 0.1, 0.3)
+    painted = canvas(rgb, flat, direction, Brush(26, 11, 0.02, 0.012, 0.3, 0.04), Brush(14, 6, 0.02, 0.012), 0.1, 0.3)
     return outlined(painted + f.detail(rgb, 0.8), rgb, 1.7, "#1c2040", 0.85)
 
 
@@ -91,7 +91,7 @@ def expressionism(rgb):
     cool = f.ramp(grey, "#06080f", "#10304a", "#1f6a6a", "#7fae5a", "#f2e68c")
     base = f.mix(f.mix(cool, warm, warmth(smooth)), f.vivid(smooth, 3.5, 1.0), 0.25)
     direction = f.flow(smooth, 4, swirls(rgb, 16), 0.003)
-    painted = canvas(rgb, base, direction, Brush(6, 30, 8, 0.07, 0.04, 0.2, 0.07), Brush(3.6, 13, 4, 0.06, 0.04), 0.22, 0.5)
+    painted = canvas(rgb, base, direction, Brush(30, 8, 0.07, 0.04, 0.2, 0.07), Brush(13, 4, 0.06, 0.04), 0.22, 0.5)
     return outlined(painted, rgb, 1.8, "#08060c", 0.8)
 
 
@@ -101,12 +101,11 @@ def seurat(rgb):
     grey = lit(smooth, 0.45, 1.0, 0.16, 1.0)
     shade = f.ramp(grey, "#3a3a78", "#6a6a98", "#b0a878", "#e8d890", "#fff8dc")
     base = f.mix(f.recolour(f.vivid(smooth, 2.4, 0.7), grey), shade, 0.4)
-    rng, direction = random_of(rgb), f.straight(rgb, 0)
-    under, _ = lay_strokes(base, direction, Brush(3.4, 5, 5, 0.02, 0.04, 3, 0), rng)
+    direction = f.straight(rgb, 0)
+    under, _ = lay_strokes(base, direction, Brush(5, 5, 0.02, 0.04, 3, 0))
     # Each dot is pure: blue or orange, violet or yellow, beside its opposite.
-    turn = f.blur(rng.standard_normal(grey.shape), 0.1)
-    opposite = np.where(turn[..., None] > 0, f.rgb_of("#ffb040"), f.rgb_of("#5060d0")) - 0.55
-    over, _ = lay_strokes(np.clip(base + 0.16 * opposite, 0, 1), direction, Brush(3, 4, 4, 0.03, 0.045, 3, 0), rng)
+    opposite = np.where(seen(2, rgb)[..., None] > 0, f.rgb_of("#ffb040"), f.rgb_of("#5060d0")) - 0.55
+    over, _ = lay_strokes(np.clip(base + 0.16 * opposite, 0, 1), direction, Brush(4, 4, 0.03, 0.045, 3, 0))
     return np.clip(f.mix(under, over, 0.7) + f.detail(rgb, 0.7), 0, 1)
 
 
@@ -121,7 +120,7 @@ def chagall(rgb):
     leafy = f.step(0.02, 0.14, f.blur(hot[..., 1] - np.maximum(hot[..., 0], hot[..., 2]), 1.5))
     base = f.mix(f.mix(f.mix(dream, warm, f.step(0.35, 0.9, warmth(smooth))), green, leafy), f.vivid(smooth, 3.0), 0.2)
     direction = f.flow(smooth, 4, swirls(rgb, 20), 0.002)
-    painted = canvas(rgb, base, direction, Brush(6, 22, 9, 0.04, 0.03, 0.4, 0.05), Brush(3.6, 11, 4.4, 0.04, 0.03), 0.1, 0.6)
+    painted = canvas(rgb, base, direction, Brush(22, 9, 0.04, 0.03, 0.4, 0.05), Brush(11, 4.4, 0.04, 0.03), 0.1, 0.6)
     return outlined(painted, rgb, 1.4, "#101438", 0.6)
 
 
@@ -134,7 +133,7 @@ def symbolism(rgb):
     base = f.mix(f.mix(deep, gold, warmth(smooth)), f.recolour(f.vivid(smooth, 2.4, 0.7), grey), 0.25)
     base = f.screen(base, 0.3 * f.blur(base * f.step(0.5, 0.85, grey)[..., None], 6))
     direction = f.flow(smooth, 5, swirls(rgb, 24), 0.002)
-    return canvas(rgb, base, direction, Brush(5.5, 26, 7, 0.03, 0.015, 0.2, 0.04), Brush(3.4, 11, 3.6, 0.03, 0.02), 0.1, 0.7)
+    return canvas(rgb, base, direction, Brush(26, 7, 0.03, 0.015, 0.2, 0.04), Brush(11, 3.6, 0.03, 0.02), 0.1, 0.7)
 
 
 @effect("kandinsky", loose=True)
@@ -146,7 +145,7 @@ def kandinsky(rgb):
     base = f.ramp(turn / 3.1, *wheel)
     base = f.mix(base, f.recolour(base, lit(smooth, 0.5, 1.1, 0.1, 1.0)), 0.6)
     direction = f.flow(smooth, 4, swirls(rgb, 22), 0.002)
-    painted = canvas(rgb, base, direction, Brush(7, 22, 12, 0.02, 0.03, 0.4, 0.03), Brush(4.4, 12, 6, 0.02, 0.03), 0.1, 0.4)
+    painted = canvas(rgb, base, direction, Brush(22, 12, 0.02, 0.03, 0.4, 0.03), Brush(12, 6, 0.02, 0.03), 0.1, 0.4)
     return outlined(painted + f.detail(rgb, 0.8), rgb, 1.6, "#101020", 0.9)
 
 
@@ -158,7 +157,7 @@ def baroque(rgb):
     base = f.mix(glow, f.recolour(f.vivid(smooth, 2.4, 0.7) * f.rgb_of("#ffe2b4"), grey), 0.5)
     base = f.screen(base, 0.2 * f.blur(base * f.step(0.55, 0.9, grey)[..., None], 7))
     direction = f.flow(smooth, 4, np.radians(40), 0.002)
-    return canvas(rgb, base, direction, Brush(5, 22, 6, 0.018, 0.008, 0.3, 0.05), Brush(3, 10, 3, 0.015, 0.008), 0.08, 1.0)
+    return canvas(rgb, base, direction, Brush(22, 6, 0.018, 0.008, 0.3, 0.05), Brush(10, 3, 0.015, 0.008), 0.08, 1.0)
 
 
 @effect("rococo", loose=True)
@@ -170,7 +169,7 @@ def rococo(rgb):
     base = f.mix(f.mix(sea, rose, warmth(smooth)), f.recolour(f.vivid(smooth, 2.0, 0.55), grey), 0.4)
     base = f.screen(base, 0.25 * f.blur(base * f.step(0.5, 0.9, grey)[..., None] * f.rgb_of("#ffe8c8"), 8))
     direction = f.flow(smooth, 4, swirls(rgb, 18), 0.002)
-    return canvas(rgb, base, direction, Brush(5, 20, 7, 0.02, 0.015, 0.4, 0.05), Brush(3, 9, 3.2, 0.02, 0.015), 0.08, 1.0)
+    return canvas(rgb, base, direction, Brush(20, 7, 0.02, 0.015, 0.4, 0.05), Brush(9, 3.2, 0.02, 0.015), 0.08, 1.0)
 
 
 # --- planes and lines ---------------------------------------------------------------------------------------------------------

