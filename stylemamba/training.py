@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
-FEW = 4  # photos
+FEW = 4  # photos that are encoded at once
 RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
 # The style score has settled when the mean of so many steps is not so much above that of as many steps before.
 SETTLED_STEPS, SETTLED_RISE = 8, 0.005

@@ -123,7 +123,8 @@ def test_a_painting_repeats_nowhere_and_is_the_same_each_time(paint, style):
     grey[:8, :8] = 0.4
     made = EFFECTS[style](grey)
     assert np.array_equal(made, EFFECTS[style](grey))
-    assert not np.array_equal(made[16:], EFFECTS[style](grey + 0.01)[16:])
+    lighter = EFFECTS[style](grey + 0.01)[16:]
+    assert np.corrcoef(made[16:].ravel(), lighter.ravel())[0, 1] > 0.9, "another photo's strokes lie where this one's do"
     inside = made[32:, 32:] - made[32:, 32:].mean((0, 1))
     assert inside.std() > 0.01
     assert np.mean(inside[64:] * inside[:-64]) / np.mean(inside**2) < 0.4
