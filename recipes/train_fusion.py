@@ -32,8 +32,8 @@ TILE = 64  # px: the effects' textures repeat with it, so crops start at its mul
 PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     ("cubism", "pointillism", "abstract expressionism", "ukiyo-e", "chinese ink painting", "pop art", "charcoal", "low poly"), 6.0
-) | dict.fromkeys(ALONE, 6.0) | dict.fromkeys(LOOSE, 12.0)
-SLOW_SHARES |= dict.fromkeys(("pixel art", "lichtenstein", "malevich", "naive art"), 10.0)
+) | dict.fromkeys(ALONE, 6.0) | dict.fromkeys(LOOSE, 6.0)
+SLOW_SHARES |= {"pixel art": 16.0} | dict.fromkeys(("lichtenstein", "malevich", "naive art"), 10.0)
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
