@@ -243,7 +243,8 @@ class StyleMambaPipeline(DiffusionPipeline):
             raise StyleMambaError(
                 f"resolution {resolution} is out of range; use at least {SMALLEST} pixels, or None for the photo's own size."
             )
-        images = load_images(image)
+        # As bytes: Pillow takes four a pixel, and a large photo is to be kept in memory as few times as can be.
+        images = [_to_bytes(photo) for photo in load_images(image)]
         styles = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
         if len(images) != len(styles) and 1 not in (len(images), len(styles)):
             raise StyleMambaError(
@@ -307,10 +308,10 @@ class StyleMambaPipeline(DiffusionPipeline):
         said, shown = (s.expand(max(len(said), len(shown)), -1, -1) for s in (said, shown))
         return torch.cat([(1 - style_image_weight) * said, style_image_weight * shown], 1)
 
-    def _stylise(self, photo: Image.Image, style, strength, generator, output_type, resolution) -> torch.Tensor:
-        """Latents, or the picture (1, 3, H, W): float in 0..1, or uint8 from tiles that are to be a PIL image."""
+    def _stylise(self, photo: torch.Tensor, style, strength, generator, output_type, resolution) -> torch.Tensor:
+        """Photo (1, 3, H, W), uint8 -> latents, or the picture: float in 0..1, or uint8 from tiles that are to be a PIL image."""
         latent_only = output_type == "latent"
-        pixels = _to_bytes(photo).to(self._execution_device)
+        pixels = photo.to(self._execution_device)
         height, width = pixels.shape[2:]
         if strength == 0 and not latent_only:
             return as_floats(pixels)

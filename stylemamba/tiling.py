@@ -63,8 +63,10 @@ def stylise_in_tiles(
             return styled
         decode = _decoder(pipe, styled, grid)
         decode_unstyled = _decoder(pipe, latents, grid) if strength < 1 else None
+        del latents  # two thirds of the photo in size, and needed below full strength only
 
-        picture = torch.empty(photo.shape, dtype=dtype, device=photo.device)
+        # Channels last, as Pillow has them: it takes such an array as it is.
+        picture = torch.empty(photo.shape, dtype=dtype, device=photo.device, memory_format=torch.channels_last)
         for tile in _until_right(grid, decode, decode_unstyled):
             pixels = decode(tile)
             if decode_unstyled:
