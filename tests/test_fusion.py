@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from stylemamba import StyleMambaError, StyleMambaFusion
 from stylemamba.noise import NOISE_PERIOD, NoiseField
@@ -312,3 +313,20 @@ def test_the_grain_begins_at_the_top_left_corner():
     tile = fusion.bank.textures[0]
     torch.testing.assert_close(added[:2, :16, :16], tile, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(added[:2, 16:, 32:], tile[:, :4, :3], rtol=1e-3, atol=1e-4)
+
+
+def test_a_picture_is_recognised_as_the_known_styles_it_is_near():
+    bank = StyleMambaFusion(**{**SMALL, "style_dim": 64}).bank
+    bank.keys.data[:3] = torch.eye(64)[:3]
+    bank.values.data[:2] = 1.0
+    first, second, unknown = bank.keys.detach()[:3]
+    apart = torch.eye(64)[3]  # where no sentence is
+    near_first = F.normalize(apart + 0.6 * first + 0.1 * second, dim=0)[None]  # nearer to one sentence than to the other, like neither
+    found = bank.recognise(near_first)[0]
+    assert near_first[0] @ first < 0.8 < 0.95 < found @ first
+    between = bank.recognise(F.normalize(first + second, dim=0)[None])[0]
+    assert torch.allclose(between @ first, between @ second, atol=1e-3) and between.norm().item() == pytest.approx(1)
+    # A row that no style has is no answer, and a bank without styles gives none.
+    assert bank.recognise(unknown[None])[0] @ unknown < 0.9
+    bank.values.data.zero_()
+    assert torch.equal(bank.recognise(near_first), near_first)

@@ -6,6 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaPipeline
 
@@ -49,3 +50,11 @@ def test_only_a_lattice_repeats_over_an_even_grey(bundled, style, least, most):
     picture -= picture.mean((0, 1))
     assert picture.std() > 2  # there is a texture
     assert least < np.mean(picture[64:] * picture[:-64]) / np.mean(picture**2) < most
+
+
+@pytest.mark.parametrize("style", ["night", "neon", "sepia"])
+def test_a_picture_as_prompt_means_the_style_that_it_shows(styles, bundled, style):
+    shown = bundled(synthetic_photo(192, 192, seed=3), style, output_type="pt").images
+    names = [each["name"] for each in styles]
+    near = bundled.encode_style_image(shown)[0] @ bundled.encode_prompt(names).T
+    assert style in [names[index] for index in near.argsort(descending=True)[:3]]
