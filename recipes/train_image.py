@@ -1,12 +1,15 @@
 """Stage 6: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
 
-The text tower stays as it is. So few artworks teach little from scratch: besides, a linear head on the tower's output learns what an
-ImageNet network's statistics say of the picture; it is thrown away afterwards. Pictures are real artworks, photos, and the styles' pictures
-of stage 4. Augmentation: crops, blur, noise, colour, erased patches, and for half of the steps an adversarial perturbation of the pixels
-(fast gradient sign, Goodfellow et al. 2014).
+The text tower stays as it is. Pictures are real artworks, photos, and the styles' pictures of stage 4; their crops are cut, and
+SqueezeNet's statistics of them measured, once. So few artworks teach little from scratch, and are soon learned by heart. So the tower
+learns what an ImageNet network knows: a linear head on its output, thrown away afterwards, learns those statistics, and instead of the art
+styles' labels the tower learns how likely a linear probe on the statistics finds each of them, in photos and effects as well (Hinton et
+al., arXiv 1503.02531). Augmentation: blur, noise, colour, erased patches, and for half of each batch an adversarial perturbation of
+the pixels (fast gradient sign, Goodfellow et al., arXiv 1412.6572). A tenth of the pictures is watched, not learned.
 """
 
 import argparse
+import copy
 import json
 import time
 from pathlib import Path
@@ -19,6 +22,7 @@ from data import random_crop, read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
 from probe import TAPS, statistics
+from safetensors.torch import load_file, save_file
 from sentences import vocabulary, word_it
 from transformers import AutoTokenizer, SiglipModel
 
@@ -43,6 +47,14 @@ LEFT_OUT = {
     "Modernism",
     "Ink Drawing",
 }
+WIDTH = 160  # leading principal components of SqueezeNet's statistics that the head learns
+WORDINGS = 16
+# The art styles with enough artworks for a probe to tell them.
+TOLD = (
+    "impressionism", "cubism", "fauvism", "ukiyo-e", "pointillism", "pop art", "naive art", "abstract expressionism", "rococo",
+    "chinese ink painting",
+)  # fmt: skip
+MOVEMENT = 20  # artworks that make a label one of real pictures
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -71,7 +83,7 @@ class Pictures:
             # An artist's pictures show the movement as well.
             for style in {SAME.get(picture.style, picture.style.lower()), artists.get(picture.artist)} - {None}:
                 self.pools.setdefault(style, []).append(work)
-        self.real = [style for style, works in self.pools.items() if len(works) >= 20]
+        self.real = [style for style, works in self.pools.items() if len(works) >= MOVEMENT]
         for name in names:
             path = targets / f"{slug(name)}.npz"
             if path.exists():
@@ -79,38 +91,53 @@ class Pictures:
                     self.pools.setdefault(name, []).extend(torch.from_numpy(file["pictures"]).permute(0, 3, 1, 2))
         self.labels = list(self.pools)
 
-    def batch(self, count: int, size: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """(count, 3, size, size) in 0..1 and the labels' indices; half from the labels with many real pictures, half from all."""
-        labels, images = rng.integers(len(self.labels), size=count), []
-        labels[::2] = [self.labels.index(style) for style in rng.choice(self.real, len(labels[::2]))]
-        for label in labels:
-            pool = self.pools[self.labels[label]]
-            crop = int(rng.integers(144, 257))
-            image = random_crop(pool[rng.integers(len(pool))], crop, rng)[None].float() / 255
-            images.append(F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False))
-        return torch.cat(images), torch.from_numpy(labels)
+    def related(self) -> torch.Tensor:
+        """(labels, labels), True where an artwork has both: the one is no mistake for the other."""
+        own = [{id(picture) for picture in self.pools[label]} for label in self.labels]
+        shared = torch.tensor([[bool(a & b) for b in own] for a in own])
+        return shared & ~torch.eye(len(own), dtype=torch.bool)
+
+    def crops(self, size: int, rng: np.random.Generator):
+        """Yields crops (3, size, size) in 0..1, their labels' indices and their pictures' numbers: more where pictures are real or few."""
+        numbers: dict[int, int] = {}
+        for index, (label, pool) in enumerate(self.pools.items()):
+            times = 2 if label == "photo" else 6 if label in self.real else 3 if len(pool) < 40 else 1
+            for picture in times * pool:
+                side = min(picture.shape[1:])
+                if label != "photo" and rng.random() < 0.2:  # squeezed to a square, as the encoder does with a whole picture
+                    image = picture[None].float() / 255
+                else:
+                    crop = side if rng.random() < 0.35 else int(rng.integers(int(0.6 * side), side + 1))
+                    image = random_crop(picture, crop, rng)[None].float() / 255
+                image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
+                yield image[0].clamp(0, 1), index, numbers.setdefault(id(picture), len(numbers))
 
 
-class Statistics(torch.nn.Module):
-    """Pictures (B, 3, H, W) -> the leading principal components (B, width) of their SqueezeNet statistics, of unit variance."""
+@torch.no_grad()
+def measured_crops(pictures: Pictures, squeezenet: str, size: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """The crops as bytes, their labels, whether they are only watched, the leading principal components (crops, WIDTH) of their
+    statistics, of unit variance, and how likely a probe that learned from what is not watched finds the styles TOLD in them."""
+    from sklearn.linear_model import LogisticRegression
 
-    width = 128
-
-    def __init__(self, squeezenet: str, pictures: Pictures, size: int, rng: np.random.Generator):
-        super().__init__()
-        self.features, self.size = SqueezeNetFeatures(squeezenet, TAPS), size
-        rows = torch.cat([self.measure(pictures.batch(32, size, rng)[0]) for _ in range(20)])
-        self.register_buffer("mean", rows.mean(0))
-        self.register_buffer("scale", rows.std(0) + 1e-4)
-        _, values, axes = torch.linalg.svd((rows - self.mean) / self.scale, full_matrices=False)
-        self.register_buffer("axes", axes[: self.width].T * (len(rows) ** 0.5 / values[: self.width]))
-
-    def measure(self, images: torch.Tensor) -> torch.Tensor:
-        return statistics(self.features, images, 128)
-
-    @torch.no_grad()
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return ((self.measure(images) - self.mean) / self.scale) @ self.axes
+    features = SqueezeNetFeatures(squeezenet, TAPS)
+    images, labels, numbers, rows = [], [], [], []
+    for image, label, number in pictures.crops(size, rng):
+        images.append((255 * image).round().byte())
+        labels.append(label)
+        numbers.append(number)
+        rows.append(statistics(features, image[None], size)[0])
+    rows = torch.stack(rows)
+    rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-4)
+    some = rows[torch.from_numpy(rng.permutation(len(rows))[:8000])]
+    _, values, axes = torch.linalg.svd(some, full_matrices=False)
+    known = rows @ (axes[:WIDTH].T * (len(some) ** 0.5 / values[:WIDTH]))
+    labels = torch.tensor(labels)
+    watched = torch.tensor(numbers) * 2654435761 % 2**32 // 2**8 % 10 == 3  # scattered by Knuth's multiplicative hash
+    told = torch.isin(labels, torch.tensor([pictures.labels.index(style) for style in TOLD]))
+    probe = LogisticRegression(C=0.001, class_weight="balanced", max_iter=300).fit(rows[told & ~watched], labels[told & ~watched])
+    likely = torch.from_numpy(probe.predict_proba(rows)).float()
+    likely = likely[:, [probe.classes_.tolist().index(pictures.labels.index(style)) for style in TOLD]]
+    return {"images": torch.stack(images), "labels": labels, "watched": watched, "known": known, "likely": likely}
 
 
 def main():
@@ -118,77 +145,131 @@ def main():
     parser.add_argument("--photos", required=True)
     parser.add_argument("--art", required=True)
     parser.add_argument("--targets", required=True)
-    parser.add_argument("--siglip", required=True, help="folder made by train_text.py")
+    parser.add_argument("--siglip", required=True, help="folder made by train_text.py, or an earlier one of this stage")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--epsilon", type=float, default=3 / 255, help="size of the adversarial perturbation")
+    parser.add_argument("--epsilon", type=float, default=3 / 255, help="largest size of the adversarial perturbation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
 
     out, device = Path(args.out), torch.device(args.device)
+    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     model = SiglipModel.from_pretrained(args.siglip).to(device, torch.float32)
     model.text_model.requires_grad_(False)
     encoder = StyleEncoder(model, AutoTokenizer.from_pretrained(args.tokenizer))
+    tower, size = model.vision_model, model.config.vision_config.image_size
+    rng = np.random.default_rng(args.seed)
+
     pictures = Pictures(args.photos, args.art, Path(args.targets))
-    print(f"{len(pictures.labels)} labels: {', '.join(f'{k} {len(v)}' for k, v in pictures.pools.items())}", flush=True)
+    names, real = pictures.labels, [pictures.labels.index(label) for label in pictures.real]
+    print(f"{len(names)} labels: {', '.join(f'{k} {len(v)}' for k, v in pictures.pools.items())}", flush=True)
+    if not (out / "crops.safetensors").exists():
+        save_file(measured_crops(pictures, args.squeezenet, size, rng), out / "crops.part")
+        (out / "crops.part").rename(out / "crops.safetensors")
+    crops = load_file(out / "crops.safetensors")
+    related = pictures.related().to(device)
+    del pictures
+    watched = crops["watched"]
+    rows = [(crops["labels"].eq(index) & ~watched).nonzero()[:, 0].numpy() for index in range(len(names))]
 
     wordings = {s["name"]: [s["name"], *s["wordings"]] for s in vocabulary()}
-    rng = np.random.default_rng(args.seed)
     with torch.no_grad():  # (labels, sentences, E): a style's name, wordings and paraphrases, or templates where these are few
         bank = torch.stack(
-            [encoder.encode_text([word_it(w[i % len(w)], rng) if i >= len(w) else w[i] for i in range(16)])
-             for w in (wordings.get(label, [f"a {label}", label, f"{label} style"]) for label in pictures.labels)]
+            [encoder.encode_text([word_it(w[i % len(w)], rng) if i >= len(w) else w[i] for i in range(WORDINGS)])
+             for w in (wordings.get(label, [f"a {label}", label, f"{label} style"]) for label in names)]
         ).to(device)  # fmt: skip
     centre = F.normalize(bank.mean(1), dim=-1)
+    told = bank[[names.index(style) for style in TOLD], 0]
 
-    tower = model.vision_model
-    size = model.config.vision_config.image_size
-    known = Statistics(args.squeezenet, pictures, size, rng).to(device)
-    head = torch.nn.Linear(model.config.vision_config.hidden_size, known.width).to(device)
-    optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05)
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"tower": tower, "head": head}, optimizer)
+    head = torch.nn.Linear(model.config.vision_config.hidden_size, WIDTH).to(device)
+    scale = torch.nn.Parameter(torch.tensor(30.0, device=device).log())
+    parts = torch.nn.ModuleDict({"tower": tower, "head": head, "ema": copy.deepcopy(tower).requires_grad_(False)})
+    parts.register_parameter("scale", scale)
+    matrices = [p for n, p in tower.named_parameters() if p.dim() == 2 and n.startswith("encoder.") and n.endswith("weight")]
+    rest = [p for p in tower.parameters() if all(p is not m for m in matrices)]
+    groups = [{"params": [*rest, *head.parameters()]}, {"params": [scale], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.05)
+    muon = torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"parts": parts}, optimizer)
+    if checkpoint.load(out / "muon.safetensors", {}, muon)[0] != start:
+        muon.state.clear()  # of another step: the training was killed between the two files
+
+    @torch.no_grad()
+    def found(which: torch.Tensor) -> float:
+        """How often an artwork's style is among the three nearest of those TOLD."""
+        parts.ema.eval()
+        places = []
+        for place, style in enumerate(TOLD):
+            own = (crops["labels"].eq(names.index(style)) & which).nonzero()[:120, 0]
+            if len(own):
+                pooled = parts.ema(pixel_values=2 * crops["images"][own].to(device).float() / 255 - 1).pooler_output
+                near = F.normalize(pooled, dim=-1) @ told.T
+                places.append((near.argsort(1, descending=True)[:, :3] == place).any(1).float().mean().item())
+        return float(np.mean(places))
+
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        optimizer.param_groups[0]["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
-        images, labels = pictures.batch(args.batch, size, rng)
-        images, labels = augment(images, generator).to(device), labels.to(device)
-        sentence = bank[labels, torch.from_numpy(rng.integers(bank.shape[1], size=len(labels))).to(device)]
+        generator = torch.Generator().manual_seed(step)
+        for group in optimizer.param_groups + muon.param_groups:
+            group["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+        labels = rng.integers(len(names), size=args.batch)
+        labels[::2] = rng.choice(real, len(labels[::2]))  # half from the labels with many real pictures
+        chosen = torch.from_numpy(np.array([rng.choice(rows[label]) for label in labels]))
+        images = crops["images"][chosen].float() / 255
+        mirrored = torch.from_numpy(rng.random(args.batch) < 0.5)[:, None, None, None]
+        images = augment(torch.where(mirrored, images.flip(3), images), generator).to(device)
+        known, likely, labels = crops["known"][chosen].to(device), crops["likely"][chosen].to(device), torch.from_numpy(labels).to(device)
+        said = torch.from_numpy(rng.integers(WORDINGS, size=args.batch)).to(device)
+        # Half of the time against the labels' centres, a quarter against their names, a quarter against one wording of each.
+        classes = centre if rng.random() < 0.5 else bank[:, 0 if rng.random() < 0.5 else int(rng.integers(WORDINGS))]
 
-        def loss_of(images):
+        def loss_of(images, labels, known, likely, said):
             with torch.autocast(device.type, torch.bfloat16):
                 pooled = tower(pixel_values=2 * images - 1).pooler_output
-            embedding = F.normalize(pooled.float(), dim=-1)
-            logits = 20 * embedding @ centre.T
-            loss = F.cross_entropy(logits, labels, label_smoothing=0.05) + (1 - (embedding * sentence).sum(-1)).mean()
-            return loss + 0.5 * F.mse_loss(head(pooled.float()), wanted), logits
+            pooled = pooled.float()
+            embedding = F.normalize(pooled, dim=-1)
+            sharp = scale.exp().clamp(max=60) * embedding
+            logits = sharp @ classes.T - 50.0 * related[labels]
+            sentence = 1 - (embedding * bank[labels, said]).sum(-1).mean()
+            taught = 2 * F.cross_entropy(sharp @ told.T, likely) + 1.5 * F.mse_loss(head(pooled), known)
+            return F.cross_entropy(logits, labels) + sentence + taught, logits
 
-        wanted = known(images)
-        if step % 2:
-            images.requires_grad_(True)
-            (gradient,) = torch.autograd.grad(loss_of(images)[0], images)
-            images = (images + args.epsilon * gradient.sign()).clamp(0, 1).detach()
-        loss, logits = loss_of(images)
-        optimizer.zero_grad(set_to_none=True)
+        half = args.batch // 2
+        attacked = images[:half].clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(loss_of(attacked, labels[:half], known[:half], likely[:half], said[:half])[0], attacked)
+        epsilon = args.epsilon * torch.rand(half, 1, 1, 1, generator=generator).to(device)
+        attacked = (attacked + epsilon * gradient.sign()).clamp(0, 1).detach()
+        loss, logits = loss_of(torch.cat([attacked, images[half:]]), labels, known, likely, said)
+        for each in (optimizer, muon):
+            each.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-        optimizer.step()
+        for each in (optimizer, muon):
+            each.step()
+        with torch.no_grad():
+            for mean, live in zip(parts.ema.parameters(), tower.parameters()):
+                mean.lerp_(live, 1 - min(0.996, (1 + step) / (10 + step)))
         log.append([loss.item(), (logits.argmax(-1) == labels).float().mean().item()])
         if (step + 1) % 50 == 0:
             loss, accuracy = np.mean(log, 0)
             row = {"step": step + 1, "loss": loss, "accuracy": accuracy, "s_per_step": (time.time() - then) / len(log)}
             print(json.dumps({key: round(float(value), 3) for key, value in row.items()}), flush=True)
             then, log = time.time(), []
-        if (step + 1) % 250 == 0 or step + 1 == args.steps:
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"tower": tower, "head": head}, optimizer)
-            model.save_pretrained(out / "siglip")
+        if (step + 1) % 400 == 0 or step + 1 == args.steps:
+            print(json.dumps({"learned, top 3": round(found(~watched), 3), "watched, top 3": round(found(watched), 3)}), flush=True)
+            checkpoint.save(out / "muon.safetensors", step + 1, {}, muon)
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"parts": parts}, optimizer)
+            made = copy.deepcopy(model)
+            made.vision_model.load_state_dict(parts.ema.state_dict())
+            made.save_pretrained(out / "siglip")
+            then = time.time()
 
 
 if __name__ == "__main__":
