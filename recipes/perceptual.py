@@ -25,11 +25,13 @@ class Fire(nn.Module):
 
 
 class SqueezeNetFeatures(nn.Module):
-    """RGB in 0..1 (B, 3, H, W) -> the features after the layers in ``taps``, each (B, C, h, w); ``channels`` lists their C."""
+    """RGB in 0..1 (B, 3, H, W) -> the features after the layers in ``taps``, each (B, C, h, w); ``channels`` lists their C, ``strides``
+    how many pixels lie between two places."""
 
     def __init__(self, weights: str | Path, taps: tuple[int, ...] = (0, 4, 7, 9)):
         super().__init__()
         self.taps, self.channels = taps, [2 * FIRES[tap][1] if tap else 96 for tap in taps]
+        self.strides = [2 ** (1 + sum(pool < tap for pool in POOLS)) for tap in taps]
         layers, channels = {"0": nn.Conv2d(3, 96, 7, stride=2)}, 96
         for index, (squeeze, expand) in FIRES.items():
             layers[str(index)] = Fire(channels, squeeze, expand)

@@ -7,7 +7,7 @@ from probe import StyleProbe
 
 from stylemamba.losses import TokenGridLoss
 
-TERMS = ("latent", "coarse", "pixel", "bustle", "perceptual", "texture", "moments", "content", "likeness", "probe")
+TERMS = ("latent", "coarse", "pixel", "bustle", "steps", "perceptual", "texture", "moments", "content", "likeness", "probe")
 
 
 BUSTLE_SIZE = 8  # px, within which strokes may lie elsewhere
@@ -16,6 +16,8 @@ GLARE = 8.0  # how much more such areas weigh
 LIKENESS = 8.0  # weight of what an art style's picture lacks in likeness to its photo,
 KEPT = 0.12  # the target's own likeness and this much being enough
 FAINT = 0.02  # mean difference of neighbouring pixels, below which an area passes for flat
+STAIRS = 80.0  # weight of the squared excess of edges on the tokens' borders
+STEP_AREA = 4  # tokens, a side of the areas whose edges are compared with the tokens' borders
 
 
 def bustle(pictures: torch.Tensor) -> torch.Tensor:
@@ -23,6 +25,22 @@ def bustle(pictures: torch.Tensor) -> torch.Tensor:
     grey = pictures.mean(1, keepdim=True)
     down, right = (F.avg_pool2d(grey.diff(dim=d).abs(), BUSTLE_SIZE, BUSTLE_SIZE // 2) for d in (2, 3))
     return torch.log(FAINT + down[..., : right.shape[3]] + right[:, :, : down.shape[2]])
+
+
+def steps(pictures: torch.Tensor, period: int) -> torch.Tensor:
+    """(B, 3, H, W) -> (B, 2, h, w), 0 to 1: how much neighbouring pixels differ at one place of a token and not at another, along columns
+    and along rows, area by area; 1 where all edges lie on the tokens' borders.
+
+    It is the first harmonic of the differences over ``period`` pixels, beside their mean.
+    """
+    grey, area, found = pictures.mean(1, keepdim=True), STEP_AREA * period, []
+    for edges in (grey.diff(dim=2)[..., 1:].abs(), grey.diff(dim=3)[:, :, 1:].abs().mT):
+        angle = torch.arange(edges.shape[2], device=edges.device) * (2 * torch.pi / period)
+        waves = torch.cat([edges * angle.cos()[:, None], edges * angle.sin()[:, None], edges], 1)
+        cosine, sine, mean = F.avg_pool2d(waves, area, area // 2).unbind(1)
+        steps = (cosine.square() + sine.square() + 1e-10).sqrt() / (FAINT + mean)
+        found.append(steps if not found else steps.mT)
+    return torch.stack(found, 1)
 
 
 class PictureLosses:
@@ -35,7 +53,7 @@ class PictureLosses:
     """
 
     def __init__(self, features: SqueezeNetFeatures, probe: StyleProbe, grid: int, content: float):
-        self.features, self.probe, self.content = features, probe, content
+        self.features, self.probe, self.content, self.tokens = features, probe, content, grid
         # A loss on texture statistics invites a grid on flat areas.
         self.grid = TokenGridLoss(grid)
 
@@ -76,6 +94,8 @@ class PictureLosses:
         # Statistics of a whole picture say how much texture there is, not where: they would have it on walls and skies that the target
         # leaves flat.
         busy = (bustle(made) - bustle(pictures)).abs().mean((1, 2, 3))
+        # A decision that each token takes alone ends at its borders, and a shape's outline in stairs.
+        stairs = F.relu(steps(made, self.tokens) - steps(pictures, self.tokens)).square().mean((1, 2, 3))
         (*got, depicted), (*wanted, wanted_last), (*_, own) = seen
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
@@ -84,7 +104,7 @@ class PictureLosses:
         art = torch.tensor([label is not None for label in labels], device=made.device)
         lacking = art * F.relu(likeness(pictures, photos) + KEPT - likeness(made, photos))
         place = torch.where(painted, 0.25, 1.0)
-        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + 0.1 * busy + torch.where(painted, 1.5, 0.8) * texture
+        losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + 0.1 * busy + STAIRS * stairs + torch.where(painted, 1.5, 0.8) * texture
         losses = losses + torch.where(painted, 1.5, 0.6) * moments + self.content * content + LIKENESS * lacking
         loss, named = losses.mean() + 20 * self.grid(made, pictures), losses.new_tensor(torch.nan)
         judged = [row for row, label in enumerate(labels) if label in self.probe.classes]
@@ -92,5 +112,5 @@ class PictureLosses:
             asked = torch.tensor([self.probe.classes.index(labels[row]) for row in judged], device=made.device)
             cross_entropy = F.cross_entropy(self.probe(made[judged]), asked)
             loss, named = loss + 0.5 * len(judged) / len(labels) * cross_entropy, cross_entropy
-        terms = (latent, coarse, pixel, busy, perceptual, texture, moments, content, lacking)
+        terms = (latent, coarse, pixel, busy, stairs, perceptual, texture, moments, content, lacking)
         return loss, torch.stack([*(term.mean() for term in terms), named]).detach()

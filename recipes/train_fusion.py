@@ -242,7 +242,8 @@ def main():
         assert not found.unexpected_keys, f"{args.init} is not a fusion of this version: {found.unexpected_keys}"
     # The last tap is for what is depicted.
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 3, 5, 7, 12)).to(device, memory_format=torch.channels_last)
-    critic = Critic(features.channels, style_dim).to(device)
+    tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)  # px
+    critic = Critic(features.channels, style_dim, [tokens / stride for stride in features.strides]).to(device)
     # Muon for the blocks' matrices: at equal steps it gets further than AdamW, which takes the rest. Each style's own vector and texture
     # are seen rarely, hence their rates; the keys are right from the start.
     rates = {"bank.keys": 0.1, "bank.values": 6.0, "bank.textures": 3.0}
@@ -269,7 +270,6 @@ def main():
     checkpoint.load(out / "critic.safetensors", {"critic": critic}, critics)
 
     decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
-    tokens = fusion.config.patch_size * 2 ** (len(vae.config.block_out_channels) - 1)
     losses = PictureLosses(features, probe, tokens, content=1.6)
     ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
     then, log = time.time(), []
