@@ -107,7 +107,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         for layer in (self.out_modulation, self.out, self.cover_modulation):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.refine = Refinement(latent_channels, refine_size, refine_depth, condition, texture_channels)
+        self.refine = Refinement(latent_channels, hidden_size, patch_size, refine_size, refine_depth, condition, texture_channels)
 
     def forward(self, latents: torch.Tensor, style: torch.Tensor, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
         """
@@ -148,11 +148,12 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         for block in self.blocks:
             tokens = block(tokens, condition)
         shift, scale = self.out_modulation(condition)[:, None, None].chunk(2, -1)
-        added = rearrange(self.out(adaln(tokens, shift, scale)), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
+        tokens = adaln(tokens, shift, scale)
+        added = rearrange(self.out(tokens), "b h w (p q c) -> b c (h p) (w q)", p=p, q=p)
         added, noise = (x[:, :, :height, :width] for x in (added, noise))
         places = self.scatter.pixels(moved, p)[:height, :width]
         covered = self.cover_modulation(condition)[:, :, None, None] * latents
-        return latents - covered + self.refine(latents, added, noise, condition, textures, places)
+        return latents - covered + self.refine(latents, added, tokens, noise, condition, textures, places)
 
     def look(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Styles as `forward` takes them -> the condition (B, condition_size), and textures and shares as `StyleBank` gives them.

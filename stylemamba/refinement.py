@@ -107,25 +107,39 @@ class RefinementBlock(nn.Module):
 class Refinement(nn.Module):
     """Convolutions over latent pixels, modulated by the style: strokes finer than a token, and no seam between two tokens.
 
-    ``grain`` lays the style's texture over the latents as it is. It and the last convolution are zero at initialisation.
+    What the tokens know comes in twice: as what they would add, which ends at their borders, and enlarged without steps, so that a shape
+    can end between two of them. ``grain`` lays the style's texture over the latents as it is. It, the last convolution and ``tokens``
+    are zero at initialisation.
     """
 
-    def __init__(self, latent_channels: int, hidden_size: int, depth: int, condition_size: int, texture_channels: int):
+    def __init__(
+        self,
+        latent_channels: int,
+        token_size: int,
+        patch_size: int,
+        hidden_size: int,
+        depth: int,
+        condition_size: int,
+        texture_channels: int,
+    ):
         super().__init__()
+        self.patch_size = patch_size
         self.first = nn.Conv2d(2 * latent_channels, hidden_size, 3, padding=1)
+        self.tokens = nn.Linear(token_size, hidden_size, bias=False)
         self.noise = nn.Conv2d(NoiseField.channels, hidden_size, 3, padding=1, bias=False)
         self.film = Film(hidden_size, condition_size, texture_channels)
         self.second = nn.Conv2d(hidden_size, hidden_size, 3, padding=1)
         self.blocks = nn.ModuleList(RefinementBlock(hidden_size, condition_size, texture_channels) for _ in range(depth))
         self.last = nn.Conv2d(hidden_size, latent_channels, 3, padding=1)
         self.grain = nn.Conv2d(texture_channels, latent_channels, 1, bias=False)
-        for parameter in (self.last.weight, self.last.bias, self.grain.weight):
+        for parameter in (self.tokens.weight, self.last.weight, self.last.bias, self.grain.weight):
             nn.init.zeros_(parameter)
 
     def forward(
         self,
         latents: torch.Tensor,
         added: torch.Tensor,
+        tokens: torch.Tensor,
         noise: torch.Tensor,
         condition: torch.Tensor,
         textures: torch.Tensor,
@@ -135,11 +149,14 @@ class Refinement(nn.Module):
 
         Args:
             latents, added: (B, C, h, w), the latents and what the blocks would add.
+            tokens: (B, rows, columns, token_size) that this was read from.
             noise: (B, `NoiseField.channels`, h, w).
             condition, textures: as `StyleBank` gives them.
             places: (h, w), see `laid`.
         """
-        hidden = self.first(torch.cat([latents, latents + added], 1)) + self.noise(noise)
+        height, width = latents.shape[2:]
+        between = F.interpolate(self.tokens(tokens).permute(0, 3, 1, 2), scale_factor=self.patch_size, mode="bilinear")
+        hidden = self.first(torch.cat([latents, latents + added], 1)) + self.noise(noise) + between[:, :, :height, :width]
         hidden = self.second(F.silu(self.film(hidden, condition, textures, places)))
         for block in self.blocks:
             hidden = block(hidden, condition, textures, places)
