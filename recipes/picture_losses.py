@@ -105,7 +105,8 @@ class PictureLosses:
         lacking = art * F.relu(likeness(pictures, photos) + KEPT - likeness(made, photos))
         place = torch.where(painted, 0.25, 1.0)
         losses = place * (0.4 * latent + pixel + 0.3 * perceptual) + 2.5 * coarse + 0.1 * busy + STAIRS * stairs
-        losses = losses + torch.where(painted, 1.5, 0.8) * texture + torch.where(painted, 1.5, 0.6) * moments + self.content * content + LIKENESS * lacking
+        losses = losses + torch.where(painted, 1.5, 0.8) * texture + torch.where(painted, 1.5, 0.6) * moments
+        losses = losses + self.content * content + LIKENESS * lacking
         loss, named = losses.mean() + 20 * self.grid(made, pictures), losses.new_tensor(torch.nan)
         judged = [row for row, label in enumerate(labels) if label in self.probe.classes]
         if whole and judged:
