@@ -61,6 +61,7 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
         import torch.nn.functional as F
 
         from stylemamba import StyleMambaError
+        from stylemamba.colours import palette_of
 
         text = text.strip()
         if not text and style_image is None:
@@ -71,9 +72,11 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
         said = pipe.encode_prompt(text, source_text)[0] if text else None
         if style_image is None:
             return io.NodeOutput(Style.of(pipe, text, said))
-        pictures = style_image[..., :3].movedim(-1, 1).clamp(0, 1)
-        shown = F.normalize(sum(pipe.encode_style_image(picture[None])[0] for picture in pictures), dim=-1)
-        return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else shown))
+        pictures = style_image[..., :3].movedim(-1, 1).clamp(0, 1).split(1)
+        shown = F.normalize(sum(pipe.encode_style_image(picture)[0] for picture in pictures), dim=-1)
+        share = image_weight if text else 1.0
+        palette = share * sum(map(palette_of, pictures)) / len(pictures) if share > 0 else None
+        return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else shown, palette))
 
 
 class StyleMambaBlendStyles(io.ComfyNode):

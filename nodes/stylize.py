@@ -231,10 +231,12 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
     result = {**latent, "samples": torch.cat(fused)}
     if photo is not None:
         region = 1.0 if regions is None else torch.cat(regions)
+        colours = () if style.palette is None else ((style.palette, min(strength, 1) * region),)
         result[Photo.KEY] = dataclasses.replace(
             photo,
             kept=photo.kept * (1 - min(strength, 1) * region),
             region=1 - (1 - photo.region) * (1 - region),
+            colours=photo.colours + colours,
         )
     return result
 
@@ -256,6 +258,7 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
     """LATENT -> IMAGE (B, H, W, C) of the photo's size and alpha channel, if the photo is known."""
     import torch
 
+    from stylemamba.colours import recoloured
     from stylemamba.tiling import decode_in_tiles
 
     samples, photo = latent["samples"], _photo(latent)
@@ -290,6 +293,9 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
                 lost = original - pictures(photo.latents[index : index + 1])[:, :, :height, :width].to(picture)
                 picture = picture + kept * lost
             picture = original + region * (picture - original) if torch.is_tensor(region) else picture
+            for palette, amount in photo.colours:
+                amount = amount[index : index + 1] if torch.is_tensor(amount) else amount
+                picture = recoloured(picture.clamp(0, 1), palette, amount)
             alpha = image[..., 3:4].movedim(-1, 1).to(picture)
             picture = torch.cat([picture, alpha], 1)
         results.append(picture.clamp(0, 1).movedim(1, -1).to(_results_device()))

@@ -111,6 +111,7 @@ class StyleMambaTrain(io.ComfyNode):
         style=None,
     ) -> io.NodeOutput:
         from stylemamba import StyleMambaError
+        from stylemamba.style_file import PALETTE
 
         pipe = model.on_device(size * size * batch_size * 4)  # activations are kept for the backward pass
         progress = Progress(steps)
@@ -132,7 +133,10 @@ class StyleMambaTrain(io.ComfyNode):
                 parameters=parameters,
                 style=None if style is None else style.embedding,
             )
-            return io.NodeOutput(Style(*pipe.style_state()))
+            tensors, info = pipe.style_state()
+            if style is not None and style.palette is not None:
+                tensors[PALETTE] = style.palette
+            return io.NodeOutput(Style(tensors, info))
         except Exception as error:
             if is_out_of_memory(error):
                 raise StyleMambaError(

@@ -60,21 +60,28 @@ class Model:
 class Style:
     """A style, trained or not, as `StyleMambaPipeline.set_style` takes it and style files hold it."""
 
-    tensors: dict[str, torch.Tensor]  # "embedding" (E,), and what training changed in the fusion
+    tensors: dict[str, torch.Tensor]  # "embedding" (E,), "palette" (4, 4) if pictures show it, and what training changed in the fusion
     info: dict  # "prompt", "base" (the hash of the fusion it belongs to), and what training adds
 
     @classmethod
-    def of(cls, pipe: StyleMambaPipeline, name: str, embedding: torch.Tensor) -> Style:
+    def of(cls, pipe: StyleMambaPipeline, name: str, embedding: torch.Tensor, palette: torch.Tensor | None = None) -> Style:
         """An untrained style."""
-        from stylemamba.style_file import EMBEDDING, base_hash
+        from stylemamba.style_file import EMBEDDING, PALETTE, base_hash
 
-        return cls({EMBEDDING: embedding.cpu()}, {"prompt": name, "base": base_hash(dict(pipe.fusion.named_parameters()))})
+        tensors = {EMBEDDING: embedding.cpu()} | ({} if palette is None else {PALETTE: palette})
+        return cls(tensors, {"prompt": name, "base": base_hash(dict(pipe.fusion.named_parameters()))})
 
     @property
     def embedding(self) -> torch.Tensor:
         from stylemamba.style_file import EMBEDDING
 
         return self.tensors[EMBEDDING]
+
+    @property
+    def palette(self) -> torch.Tensor | None:
+        from stylemamba.style_file import PALETTE
+
+        return self.tensors.get(PALETTE)
 
     @contextlib.contextmanager
     def applied(self, pipe: StyleMambaPipeline):
@@ -98,6 +105,8 @@ class Photo:
     latents: torch.Tensor  # (B, c, h, w), as encoded
     kept: torch.Tensor | float = 1.0  # share of the photo that no style has replaced; a number or (B, 1, H, W)
     region: torch.Tensor | float = 0.0  # 1 where a style was applied at all, whatever its strength; likewise
+    # The colours that pictures gave, first to last: a palette, and how much of it, a number or (B, 1, H, W).
+    colours: tuple[tuple[torch.Tensor, torch.Tensor | float], ...] = ()
 
     KEY = "stylemamba_photo"
 

@@ -14,13 +14,14 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from .colours import palette_of, recoloured
 from .detail import as_floats, restore_detail, scaled_down
 from .errors import StyleMambaError
 from .fusion import StyleMambaFusion
 from .graphs import GraphedCalls
 from .images import load_images
 from .style_encoder import StyleEncoder
-from .style_file import EMBEDDING, base_hash, read_style, write_style
+from .style_file import EMBEDDING, PALETTE, base_hash, read_style, write_style
 from .tiling import TILE, stylise_in_tiles
 
 ANCHOR = "a photo"
@@ -226,7 +227,7 @@ class StyleMambaPipeline(DiffusionPipeline):
                 photos of one size.
             return_dict: a `StyleMambaPipelineOutput`, or a tuple.
             style_image: a picture whose style is taken, or a list with one for each image; a list of pairs ``(picture, weight)`` is
-                blended to one style.
+                blended to one style. Its colours are taken over half of the way (`stylemamba.colours`), but for latents.
             style_image_weight: with a prompt as well, the share of the picture's style, from 0 (the prompt alone) to 1 (the picture alone).
             resolution: the shorter side, in pixels, at which the style is made; a larger photo is scaled down for it, and the picture gets
                 the photo's size and detail back. Smaller means larger strokes and less time. ``None`` works at the photo's own size.
@@ -247,7 +248,7 @@ class StyleMambaPipeline(DiffusionPipeline):
             )
         # As bytes: Pillow takes four a pixel, and a large photo is to be kept in memory as few times as can be.
         images = [_to_bytes(photo) for photo in load_images(image)]
-        styles = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
+        styles, palettes = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
         if len(images) != len(styles) and 1 not in (len(images), len(styles)):
             raise StyleMambaError(
                 f"{len(images)} images and {len(styles)} prompts cannot be paired; give one of either, or as many of both."
@@ -255,10 +256,14 @@ class StyleMambaPipeline(DiffusionPipeline):
         count = max(len(images), len(styles))
         images = images * (count if len(images) == 1 else 1)
         styles = styles.expand(count, *styles.shape[1:])
+        palettes = [None] * count if palettes is None else palettes.expand(count, -1, -1)
 
         results = []
-        for photo, style in self.progress_bar(list(zip(images, styles))):
-            results.append(self._stylise(photo, style[None], strength, generator, output_type, resolution))
+        for photo, style, palette in self.progress_bar(list(zip(images, styles, palettes))):
+            made = self._stylise(photo, style[None], strength, generator, output_type, resolution)
+            if palette is not None and output_type != "latent":
+                made = recoloured(made, palette, min(strength, 1))
+            results.append(made)
         if output_type == "pil":
             results = [_to_pil(result) for result in results]
         else:
@@ -270,13 +275,15 @@ class StyleMambaPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         return StyleMambaPipelineOutput(images=results) if return_dict else (results,)
 
-    def _styles_of(self, prompt, source_prompt, style_image, style_image_weight) -> torch.Tensor:
+    def _styles_of(self, prompt, source_prompt, style_image, style_image_weight) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The styles as the fusion takes them, and the palettes (N, 4, 4) of those that a picture shows."""
         if prompt is None and style_image is None:
             if self._style is None:
                 raise StyleMambaError(
                     "No prompt was given and no style is loaded; pass a prompt such as 'a watercolor painting', or load_style first."
                 )
-            return self._style_tensors[EMBEDDING][None].to(self._execution_device)
+            palette = self._style_tensors.get(PALETTE)
+            return self._style_tensors[EMBEDDING][None].to(self._execution_device), None if palette is None else palette[None]
         if prompt is not None and not prompt:
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
         if not 0 <= style_image_weight <= 1:
@@ -286,8 +293,8 @@ class StyleMambaPipeline(DiffusionPipeline):
         said = None if prompt is None else self.encode_prompt(list(prompt) if isinstance(prompt, dict) else prompt, source_prompt)
         if isinstance(prompt, dict):
             said = blend_styles(said, list(prompt.values()))[None]
-        if style_image is None:
-            return said
+        if style_image is None or (said is not None and style_image_weight == 0):
+            return said, None
         weights = None
         if (
             isinstance(style_image, (list, tuple))
@@ -295,20 +302,21 @@ class StyleMambaPipeline(DiffusionPipeline):
             and all(isinstance(item, tuple) and len(item) == 2 for item in style_image)
         ):
             style_image, weights = zip(*style_image)
-        shown = torch.cat([self.encode_style_image(_to_tensor(picture)) for picture in load_images(style_image)])
+        pictures = [_to_tensor(picture) for picture in load_images(style_image)]
+        shown = torch.cat([self.encode_style_image(picture) for picture in pictures])
+        palettes = torch.stack([palette_of(picture) for picture in pictures])
         if weights is not None:
             shown = blend_styles(shown, weights)[None]
+            palettes = torch.einsum("n,nij->ij", palettes.new_tensor(weights) / sum(weights), palettes)[None]
         if said is None or style_image_weight == 1:
-            return shown
-        if style_image_weight == 0:
-            return said
+            return shown, palettes
         said, shown = (style if style.dim() == 3 else style[:, None] for style in (said, shown))
         if len(said) != len(shown) and 1 not in (len(said), len(shown)):
             raise StyleMambaError(
                 f"{len(said)} prompts and {len(shown)} style images cannot be paired; give one of either, or as many of both."
             )
         said, shown = (s.expand(max(len(said), len(shown)), -1, -1) for s in (said, shown))
-        return torch.cat([(1 - style_image_weight) * said, style_image_weight * shown], 1)
+        return torch.cat([(1 - style_image_weight) * said, style_image_weight * shown], 1), style_image_weight * palettes
 
     def _stylise(self, photo: torch.Tensor, style, strength, generator, output_type, resolution) -> torch.Tensor:
         """Photo (1, 3, H, W), uint8 -> latents, or the picture: float in 0..1, or uint8 from tiles that are to be a PIL image."""
@@ -412,12 +420,13 @@ class StyleMambaPipeline(DiffusionPipeline):
         self.set_style(*read_style(path))
 
     def set_style(self, tensors: dict[str, torch.Tensor], info: dict) -> None:
-        """Applies a style: deltas by the names of the fusion's parameters, and ``embedding`` (E,), its style embedding.
+        """Applies a style: deltas by the names of the fusion's parameters, ``embedding`` (E,), its style embedding, and ``palette`` (4, 4)
+        where its colours are a picture's.
 
         ``info["prompt"]`` is its sentence and ``info["base"]`` the hash of the fusion it belongs to (`base_hash`).
         """
         self.unload_style()
-        deltas = {name: delta for name, delta in tensors.items() if name != EMBEDDING}
+        deltas = {name: delta for name, delta in tensors.items() if name not in (EMBEDDING, PALETTE)}
         parameters = dict(self.fusion.named_parameters())
         base = base_hash(parameters)
         if info.get("base") != base or any(n not in parameters or parameters[n].shape != d.shape for n, d in deltas.items()):

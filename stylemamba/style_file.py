@@ -19,6 +19,7 @@ from .low_rank import expand, factorise
 FORMAT = "stylemamba-style-1"
 PREVIEW_SIDE = 128  # px
 EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,), or a blend (K, E), that the deltas were trained with
+PALETTE = "palette"  # neither, and only where a picture shows the style: its colours (4, 4), see `stylemamba.colours`
 
 
 def base_hash(parameters: dict[str, torch.Tensor]) -> str:

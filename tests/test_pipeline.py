@@ -11,6 +11,7 @@ from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline
 from stylemamba.pipeline import blend_styles
+from stylemamba.style_file import base_hash
 
 
 def photo(width=50, height=38, seed=0) -> Image.Image:
@@ -164,6 +165,35 @@ def test_style_images_are_blended_by_their_weights_and_with_the_prompt(tiny_pipe
     assert torch.allclose(each[1:], made(prompt="charcoal", style_image=blue), atol=1e-5)
     with pytest.raises(StyleMambaError, match="3 prompts and 2 style images"):
         made(prompt=["a", "b", "c"], style_image=[red, blue])
+
+
+def test_a_style_picture_gives_its_colours(tiny_pipeline, tmp_path):
+    """Half of the way; with a sentence by the picture's weight, at a lower strength less, to bytes as to floats, and from a style file."""
+    red, source = Image.new("RGB", (32, 32), (200, 40, 30)), photo()
+    redder = lambda x: (x[:, 0] - x[:, 1:].mean(1)).mean().item()  # noqa: E731
+
+    def made(**call):
+        return tiny_pipeline(source, output_type="pt", **call).images
+
+    plain, shown = made(prompt="charcoal"), made(style_image=red)
+    own, wanted = redder(plain), (200 - 35) / 255
+    assert redder(shown) == pytest.approx((own + wanted) / 2, abs=0.03)
+    assert redder(made(prompt="charcoal", style_image=red, style_image_weight=0.5)) == pytest.approx((3 * own + wanted) / 4, abs=0.03)
+    assert redder(made(prompt="charcoal", strength=0.5)) + 0.1 < redder(made(style_image=red, strength=0.5)) < redder(shown) - 0.05
+    grey = made(style_image=[(red, 1), (Image.new("RGB", (32, 32), (30, 40, 200)), 1)])
+    assert redder(grey) < redder(shown) - 0.1, "of two pictures by weight it is the mean of their colours"
+    as_bytes = tiny_pipeline(source, style_image=red).images[0]
+    assert np.abs(np.asarray(as_bytes) / 255 - shown[0].permute(1, 2, 0).numpy()).max() < 1 / 255
+    style, palettes = tiny_pipeline._styles_of(None, "a photo", red, 0.5)
+    base = base_hash(dict(tiny_pipeline.fusion.named_parameters()))
+    tiny_pipeline.set_style({"embedding": style[0], "palette": palettes[0]}, {"prompt": "a picture", "base": base})
+    tiny_pipeline.save_style(tmp_path / "red.safetensors")
+    tiny_pipeline.unload_style()
+    tiny_pipeline.load_style(tmp_path / "red.safetensors")
+    try:
+        assert torch.allclose(made(), shown, atol=1e-5)
+    finally:
+        tiny_pipeline.unload_style()
 
 
 def test_a_blend_trains_and_travels_in_a_style_file(tiny_pipeline, tmp_path):

@@ -286,6 +286,27 @@ def test_style_from_text_picture_and_both(run, model):
         run("StyleEmbedding", model, "\n")
 
 
+def test_a_pictures_colours_come_with_its_style(run, model, five_steps, tiny_pipeline):
+    """As in the pipeline; blended, by the blend's share; and in a masked region alone."""
+    photo, shown = image(48, 32), (image(20, 20, seed=3) * torch.tensor([1.0, 0.2, 0.2]))
+    style = run("StyleEmbedding", model, "", shown)
+    expected = tiny_pipeline(photo[0].numpy(), style_image=shown[0].numpy(), output_type="np").images
+    picture = five_steps(photo, style)
+    assert np.abs(picture.numpy() - expected).max() < LEVEL
+    with_text = tiny_pipeline(photo[0].numpy(), "fire", style_image=shown[0].numpy(), output_type="np").images
+    assert np.abs(five_steps(photo, run("StyleEmbedding", model, "fire", shown)).numpy() - with_text).max() < LEVEL
+    blend = run("BlendStyles", run("StyleEmbedding", model, "fire"), style, 0.5)
+    assert np.abs(five_steps(photo, blend).numpy() - with_text).max() < LEVEL
+    mask = torch.zeros(1, 32, 48)
+    mask[:, :, :24] = 1
+    masked = five_steps(photo, style, mask=mask)
+    assert torch.allclose(masked[:, :, 24:], photo[:, :, 24:], atol=1e-6)
+    redder = lambda x: (x[..., 0] - x[..., 1:].mean(-1))[:, :, :16].mean()  # noqa: E731
+    assert redder(masked) > redder(photo) + 0.1
+    trained = run("Train", model, photo, "", **TRAINING, style=style)
+    assert torch.equal(trained.palette, style.palette), "training towards a picture's style keeps its colours"
+
+
 TRAINING = dict(steps=4, seed=1, size=32, batch_size=1)
 
 
