@@ -35,8 +35,8 @@ def test_by_default_and_by_weight_it_goes_a_part_of_the_way():
     picture, style = noise(0, (0.5, 0.4, 0.6)), palette_of(noise(1, (0.3, 0.6, 0.5)))
     mean = lambda x: x.mean((0, 2, 3))  # noqa: E731
     way = style[0, 1:] - mean(picture)
-    for share, made in ((0.5, recoloured(picture, style)), (0.25, recoloured(picture, 0.5 * style)), (0.1, recoloured(picture, style, 0.2))):
-        assert torch.allclose(mean(made) - mean(picture), share * way, atol=2e-3)
+    for share, weight, amount in ((0.5, 1, 1), (0.25, 0.5, 1), (0.1, 1, 0.2)):
+        assert torch.allclose(mean(recoloured(picture, weight * style, amount)) - mean(picture), share * way, atol=2e-3)
     assert torch.equal(recoloured(picture, style, 0.0), picture)
 
 
