@@ -2,12 +2,11 @@
 
 import torch
 
-from .detail import as_floats
+from .detail import BAND, as_floats
 
 SHARE = 0.5  # of the way to the style picture's colours: all of it turns a white wall brown
 LARGEST_GAIN = 2.5  # of a contrast in colour; more would turn the noise of a grey photo into colour
 FAINTEST = 1e-5  # variance that counts as none
-BAND = 1024  # rows that are read at a time, so that memory does not grow with the picture
 
 
 def palette_of(picture: torch.Tensor, share: torch.Tensor | float = 1.0) -> torch.Tensor:

@@ -26,19 +26,24 @@ def features(seed: int) -> list[torch.Tensor]:
     return [torch.rand(4, channels, side, side, generator=generator) for channels, side in ((6, 16), (10, 8))]
 
 
+def taught(model, made, targets, photos, style, steps: int) -> torch.Tensor:
+    """How often the critic errs after so many steps."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        errs = model.own_loss(made, targets, photos, style)
+        errs.backward()
+        optimizer.step()
+    return errs
+
+
 def test_the_critic_knows_nothing_and_learns(critic):
     torch.manual_seed(0)
     photos, style = features(0), torch.nn.functional.normalize(torch.ones(4, 5), dim=1)
     made, targets = [x + 0.1 for x in photos], [x + 0.6 for x in photos]
     model = critic.Critic([6, 10], 5, [4, 2])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     assert model.own_loss(made, targets, photos, style).item() == pytest.approx(2, abs=0.3)
-    for _ in range(60):
-        optimizer.zero_grad()
-        errs = model.own_loss(made, targets, photos, style)
-        errs.backward()
-        optimizer.step()
-    assert errs < 0.5
+    assert taught(model, made, targets, photos, style, steps=60) < 0.5
     for x in made:
         x.requires_grad_()
     complaint = model.complaint(made, photos, style)
@@ -68,13 +73,7 @@ def test_the_critic_learns_stairs(critic):
     pictures[0][..., ::4] = 1
     others = [pictures[0].roll(2, 3)]
     model = critic.Critic([1], 5, [4])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(120):
-        optimizer.zero_grad()
-        errs = model.own_loss(pictures, others, photos, style)
-        errs.backward()
-        optimizer.step()
-    assert errs < 0.5
+    assert taught(model, pictures, others, photos, style, steps=120) < 0.5
 
 
 def test_steps_are_edges_on_the_borders_of_tokens(recipes):
