@@ -4,8 +4,11 @@ The text tower stays as it is. Pictures are real artworks, photos, and the style
 SqueezeNet's statistics of them measured, once. So few artworks teach little from scratch, and are soon learned by heart. So the tower
 learns what an ImageNet network knows: a linear head on its output, thrown away afterwards, learns those statistics, and instead of the art
 styles' labels the tower learns how likely a linear probe on the statistics finds each of them, in photos and effects as well (Hinton et
-al., arXiv 1503.02531). Augmentation: blur, noise, colour, erased patches, and for half of each batch an adversarial perturbation of
-the pixels (fast gradient sign, Goodfellow et al., arXiv 1412.6572). A tenth of the pictures is watched, not learned.
+al., arXiv 1503.02531); a picture is judged by a probe that did not learn from it, or its likelihoods would be its label. A style is in
+every patch, wherever it lies, and a motif is not: in three steps of four the tower sees half of a picture's patches, in any order, and
+some of another picture's among them (Yun et al., arXiv 1905.04899). Augmentation: blur, noise, colour, erased patches, and for half of
+each batch an adversarial perturbation of the pixels (fast gradient sign, Goodfellow et al., arXiv 1412.6572). A tenth of the pictures
+is watched, not learned.
 """
 
 import argparse
@@ -17,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from augment import augment, scatter
 from choose_artworks import ARTISTS
 from data import random_crop, read_folder
 from make_targets import slug
@@ -55,19 +59,13 @@ TOLD = (
     "chinese ink painting",
 )  # fmt: skip
 MOVEMENT = 20  # artworks that make a label one of real pictures
+FOLDS = 4  # probes, each of which leaves out a part of the artworks and judges it
 
 
-def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Noise, blur, colour and erased patches on (B, 3, H, W) in 0..1, each for a part of the batch."""
-    rand = lambda *shape: torch.rand(*shape, generator=generator)
-    count, _, height, width = images.shape
-    gain = 1 + 0.3 * (rand(count, 3, 1, 1) - 0.5)
-    images = images * gain + 0.15 * (rand(count, 1, 1, 1) - 0.5)
-    small = F.interpolate(F.avg_pool2d(images, 2), (height, width), mode="bilinear", align_corners=False)
-    images = torch.where(rand(count, 1, 1, 1) < 0.3, small, images)
-    images = images + torch.randn(images.shape, generator=generator) * 0.08 * rand(count, 1, 1, 1) * (rand(count, 1, 1, 1) < 0.5)
-    keep = F.interpolate((rand(count, 1, 5, 5) > 0.25 * (rand(count, 1, 1, 1) < 0.5)).float(), (height, width))
-    return (images * keep + 0.5 * (1 - keep)).clamp(0, 1)
+def pooled_output(tower: torch.nn.Module, images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """What the tower gives (B, E) for pictures (B, 3, H, W) in 0..1 when it sees only the patches at these places."""
+    tokens = tower.embeddings(2 * images - 1)[:, places]
+    return tower.head(tower.post_layernorm(tower.encoder(inputs_embeds=tokens).last_hidden_state))
 
 
 class Pictures:
@@ -101,13 +99,14 @@ class Pictures:
         """Yields crops (3, size, size) in 0..1, their labels' indices and their pictures' numbers: more where pictures are real or few."""
         numbers: dict[int, int] = {}
         for index, (label, pool) in enumerate(self.pools.items()):
-            times = 2 if label == "photo" else 6 if label in self.real else 3 if len(pool) < 40 else 1
+            real = label in self.real
+            times = 2 if label == "photo" else 10 if real else 3 if len(pool) < 40 else 1
             for picture in times * pool:
                 side = min(picture.shape[1:])
                 if label != "photo" and rng.random() < 0.2:  # squeezed to a square, as the encoder does with a whole picture
                     image = picture[None].float() / 255
                 else:
-                    crop = side if rng.random() < 0.35 else int(rng.integers(int(0.6 * side), side + 1))
+                    crop = side if rng.random() < 0.35 else int(rng.integers(int((0.4 if real else 0.6) * side), side + 1))
                     image = random_crop(picture, crop, rng)[None].float() / 255
                 image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
                 yield image[0].clamp(0, 1), index, numbers.setdefault(id(picture), len(numbers))
@@ -116,7 +115,7 @@ class Pictures:
 @torch.no_grad()
 def measured_crops(pictures: Pictures, squeezenet: str, size: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
     """The crops as bytes, their labels, whether they are only watched, the leading principal components (crops, WIDTH) of their
-    statistics, of unit variance, and how likely a probe that learned from what is not watched finds the styles TOLD in them."""
+    statistics, of unit variance, and how likely a probe that learned from other pictures, none of them watched, finds the styles TOLD."""
     from sklearn.linear_model import LogisticRegression
 
     features = SqueezeNetFeatures(squeezenet, TAPS)
@@ -132,11 +131,17 @@ def measured_crops(pictures: Pictures, squeezenet: str, size: int, rng: np.rando
     _, values, axes = torch.linalg.svd(some, full_matrices=False)
     known = rows @ (axes[:WIDTH].T * (len(some) ** 0.5 / values[:WIDTH]))
     labels = torch.tensor(labels)
-    watched = torch.tensor(numbers) * 2654435761 % 2**32 // 2**8 % 10 == 3  # scattered by Knuth's multiplicative hash
-    told = torch.isin(labels, torch.tensor([pictures.labels.index(style) for style in TOLD]))
-    probe = LogisticRegression(C=0.001, class_weight="balanced", max_iter=300).fit(rows[told & ~watched], labels[told & ~watched])
-    likely = torch.from_numpy(probe.predict_proba(rows)).float()
-    likely = likely[:, [probe.classes_.tolist().index(pictures.labels.index(style)) for style in TOLD]]
+    scattered = torch.tensor(numbers) * 2654435761 % 2**32 // 2**8  # by Knuth's multiplicative hash
+    watched, folds = scattered % 10 == 3, scattered // 10 % FOLDS
+    styles = [pictures.labels.index(style) for style in TOLD]
+    told, likely = torch.isin(labels, torch.tensor(styles)) & ~watched, torch.zeros(len(rows), len(TOLD))
+    for fold in range(FOLDS):
+        others, own = told & (folds != fold), folds == fold
+        probe = LogisticRegression(C=0.001, class_weight="balanced", max_iter=300).fit(rows[others], labels[others])
+        likely[own] = torch.from_numpy(probe.predict_proba(rows[own])[:, [probe.classes_.tolist().index(i) for i in styles]]).float()
+    own = labels[told, None] == torch.tensor(styles)
+    found = own.gather(1, likely[told].argsort(1, descending=True)[:, :3]).any(1)
+    print(f"the probes find the style of {found.float().mean():.0%} of the crops among three", flush=True)
     return {"images": torch.stack(images), "labels": labels, "watched": watched, "known": known, "likely": likely}
 
 
@@ -175,8 +180,10 @@ def main():
     crops = load_file(out / "crops.safetensors")
     related = pictures.related().to(device)
     del pictures
-    watched = crops["watched"]
+    watched, patch = crops["watched"], model.config.vision_config.patch_size
+    every = torch.arange((size // patch) ** 2)
     rows = [(crops["labels"].eq(index) & ~watched).nonzero()[:, 0].numpy() for index in range(len(names))]
+    learned = [index for index, own in enumerate(rows) if len(own)]  # all of a label's few pictures may be watched
 
     wordings = {s["name"]: [s["name"], *s["wordings"]] for s in vocabulary()}
     with torch.no_grad():  # (labels, sentences, E): a style's name, wordings and paraphrases, or templates where these are few
@@ -219,34 +226,44 @@ def main():
         generator = torch.Generator().manual_seed(step)
         for group in optimizer.param_groups + muon.param_groups:
             group["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
-        labels = rng.integers(len(names), size=args.batch)
+        labels = rng.choice(learned, args.batch)
         labels[::2] = rng.choice(real, len(labels[::2]))  # half from the labels with many real pictures
         chosen = torch.from_numpy(np.array([rng.choice(rows[label]) for label in labels]))
         images = crops["images"][chosen].float() / 255
         mirrored = torch.from_numpy(rng.random(args.batch) < 0.5)[:, None, None, None]
         images = augment(torch.where(mirrored, images.flip(3), images), generator).to(device)
-        known, likely, labels = crops["known"][chosen].to(device), crops["likely"][chosen].to(device), torch.from_numpy(labels).to(device)
-        said = torch.from_numpy(rng.integers(WORDINGS, size=args.batch)).to(device)
+        labels = torch.from_numpy(labels)
+        said = bank[labels, torch.from_numpy(rng.integers(WORDINGS, size=args.batch))]
+        wanted = [F.one_hot(labels, len(names)).float(), said.cpu(), crops["known"][chosen], crops["likely"][chosen]]
+        excused, places = related[labels].cpu(), every
+        if step % 4:
+            shares = 0.5 * torch.rand(args.batch, 1, generator=generator) * (torch.rand(args.batch, 1, generator=generator) < 0.4)
+            images = scatter(images.cpu(), patch, shares, generator).to(device)
+            wanted = [torch.lerp(own, own.roll(2, 0), shares) for own in wanted]
+            excused |= excused.roll(2, 0)
+            places = every[torch.randperm(len(every), generator=generator)[: len(every) // 2]]
+        excused = (excused & (wanted[0] == 0)).to(device)
+        wanted = [each.to(device) for each in wanted]
         # Half of the time against the labels' centres, a quarter against their names, a quarter against one wording of each.
         classes = centre if rng.random() < 0.5 else bank[:, 0 if rng.random() < 0.5 else int(rng.integers(WORDINGS))]
 
-        def loss_of(images, labels, known, likely, said):
+        def loss_of(images, excused, labels, said, known, likely):
             with torch.autocast(device.type, torch.bfloat16):
-                pooled = tower(pixel_values=2 * images - 1).pooler_output
+                pooled = pooled_output(tower, images, places)
             pooled = pooled.float()
             embedding = F.normalize(pooled, dim=-1)
             sharp = scale.exp().clamp(max=60) * embedding
-            logits = sharp @ classes.T - 50.0 * related[labels]
-            sentence = 1 - (embedding * bank[labels, said]).sum(-1).mean()
+            logits = sharp @ classes.T - 50.0 * excused
+            sentence = 1 - (embedding * said).sum(-1).mean()
             taught = 2 * F.cross_entropy(sharp @ told.T, likely) + 1.5 * F.mse_loss(head(pooled), known)
             return F.cross_entropy(logits, labels) + sentence + taught, logits
 
         half = args.batch // 2
         attacked = images[:half].clone().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(loss_of(attacked, labels[:half], known[:half], likely[:half], said[:half])[0], attacked)
+        (gradient,) = torch.autograd.grad(loss_of(attacked, excused[:half], *(each[:half] for each in wanted))[0], attacked)
         epsilon = args.epsilon * torch.rand(half, 1, 1, 1, generator=generator).to(device)
         attacked = (attacked + epsilon * gradient.sign()).clamp(0, 1).detach()
-        loss, logits = loss_of(torch.cat([attacked, images[half:]]), labels, known, likely, said)
+        loss, logits = loss_of(torch.cat([attacked, images[half:]]), excused, *wanted)
         for each in (optimizer, muon):
             each.zero_grad(set_to_none=True)
         loss.backward()
@@ -256,7 +273,7 @@ def main():
         with torch.no_grad():
             for mean, live in zip(parts.ema.parameters(), tower.parameters()):
                 mean.lerp_(live, 1 - min(0.996, (1 + step) / (10 + step)))
-        log.append([loss.item(), (logits.argmax(-1) == labels).float().mean().item()])
+        log.append([loss.item(), (logits.argmax(-1).cpu() == labels).float().mean().item()])
         if (step + 1) % 50 == 0:
             loss, accuracy = np.mean(log, 0)
             row = {"step": step + 1, "loss": loss, "accuracy": accuracy, "s_per_step": (time.time() - then) / len(log)}
