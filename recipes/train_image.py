@@ -79,8 +79,10 @@ class Pictures:
                 continue
             work = picture.load()
             # An artist's pictures show the movement as well.
-            for style in {SAME.get(picture.style, picture.style.lower()), artists.get(picture.artist)} - {None}:
-                self.pools.setdefault(style, []).append(work)
+            # No set: its order changes from run to run, and with it what the labels' indices in the crops that are kept would mean.
+            for style in dict.fromkeys([SAME.get(picture.style, picture.style.lower()), artists.get(picture.artist)]):
+                if style:
+                    self.pools.setdefault(style, []).append(work)
         self.real = [style for style, works in self.pools.items() if len(works) >= MOVEMENT]
         for name in names:
             path = targets / f"{slug(name)}.npz"
