@@ -9,8 +9,8 @@ from torch import nn
 from .errors import StyleMambaError
 from .noise import NoiseField
 
-# What a cosine weighs between a picture and a style's sentence; the bundled image tower learned with 27.
-PICTURE_SHARPNESS = 30.0
+# What a cosine weighs between a picture and a style's sentence: the most that `recipes/train_image.py` lets it learn with.
+PICTURE_SHARPNESS = 60.0
 
 
 class StyleBank(nn.Module):
