@@ -233,18 +233,18 @@ def main():
         chosen = torch.from_numpy(np.array([rng.choice(rows[label]) for label in labels]))
         images = crops["images"][chosen].float() / 255
         mirrored = torch.from_numpy(rng.random(args.batch) < 0.5)[:, None, None, None]
-        images = augment(torch.where(mirrored, images.flip(3), images), generator).to(device)
+        images = augment(torch.where(mirrored, images.flip(3), images), generator)
         labels = torch.from_numpy(labels)
         said = bank[labels, torch.from_numpy(rng.integers(WORDINGS, size=args.batch))]
         wanted = [F.one_hot(labels, len(names)).float(), said.cpu(), crops["known"][chosen], crops["likely"][chosen]]
         excused, places = related[labels].cpu(), every
         if step % 4:
             shares = 0.5 * torch.rand(args.batch, 1, generator=generator) * (torch.rand(args.batch, 1, generator=generator) < 0.4)
-            images = scatter(images.cpu(), patch, shares, generator).to(device)
+            images = scatter(images, patch, shares, generator)
             wanted = [torch.lerp(own, own.roll(2, 0), shares) for own in wanted]
             excused |= excused.roll(2, 0)
             places = every[torch.randperm(len(every), generator=generator)[: len(every) // 2]]
-        excused = (excused & (wanted[0] == 0)).to(device)
+        images, excused = images.to(device), (excused & (wanted[0] == 0)).to(device)
         wanted = [each.to(device) for each in wanted]
         # Half of the time against the labels' centres, a quarter against their names, a quarter against one wording of each.
         classes = centre if rng.random() < 0.5 else bank[:, 0 if rng.random() < 0.5 else int(rng.integers(WORDINGS))]
