@@ -18,7 +18,7 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (images * keep + 0.5 * (1 - keep)).clamp(0, 1)
 
 
-def scatter(images: torch.Tensor, patch: int, shares: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def shuffle(images: torch.Tensor, patch: int, shares: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Puts each picture's patches in any order, and ``shares`` (B, 1) of them from the picture two before it in the batch."""
     side = images.shape[3] // patch
     patches = rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from augment import augment, scatter
+from augment import augment, shuffle
 from choose_artworks import ARTISTS
 from data import random_crop, read_folder
 from make_targets import slug
@@ -240,7 +240,7 @@ def main():
         excused, places = related[labels].cpu(), every
         if step % 4:
             shares = 0.5 * torch.rand(args.batch, 1, generator=generator) * (torch.rand(args.batch, 1, generator=generator) < 0.4)
-            images = scatter(images, patch, shares, generator)
+            images = shuffle(images, patch, shares, generator)
             wanted = [torch.lerp(own, own.roll(2, 0), shares) for own in wanted]
             excused |= excused.roll(2, 0)
             places = every[torch.randperm(len(every), generator=generator)[: len(every) // 2]]

@@ -148,17 +148,17 @@ def test_each_picture_of_a_training_has_its_own_place_in_the_noise(recipes):
     assert torch.equal(noise(5, 7), torch.stack([NoiseField()(5, 7, place) for place in noise.places]))
 
 
-def test_scattered_patches_are_the_pictures_own_and_the_one_before_the_last(recipes):
-    from augment import scatter
+def test_shuffled_patches_are_the_pictures_own_and_the_one_before_the_last(recipes):
+    from augment import shuffle
 
     def patches(pictures):
         cut = lambda picture: picture.unfold(1, 8, 8).unfold(2, 8, 8).permute(1, 2, 0, 3, 4).flatten(0, 1)
         return [sorted(patch.flatten().tolist() for patch in cut(picture)) for picture in pictures]
 
     pictures = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    scattered = scatter(pictures, 8, torch.zeros(4, 1), torch.Generator().manual_seed(0))
-    assert not torch.equal(scattered, pictures) and patches(scattered) == patches(pictures)
-    mixed = scatter(pictures, 8, torch.tensor([[0.0], [0.5], [0.0], [1.0]]), torch.Generator().manual_seed(0))
+    shuffled = shuffle(pictures, 8, torch.zeros(4, 1), torch.Generator().manual_seed(0))
+    assert not torch.equal(shuffled, pictures) and patches(shuffled) == patches(pictures)
+    mixed = shuffle(pictures, 8, torch.tensor([[0.0], [0.5], [0.0], [1.0]]), torch.Generator().manual_seed(0))
     assert patches(mixed[[0, 2, 3]]) == patches(pictures[[0, 2, 1]])
     own, other = (sum(patch in patches(pictures)[row] for patch in patches(mixed)[1]) for row in (1, 3))
     assert own + other == 16 and own and other, "half of one and half of the other"
