@@ -50,13 +50,9 @@ PREFERRED = {
     "pointillism": {"effect": False, "artwork": "wikiart-pointillism-theo-van-rysselberghe-rainbow-1892.jpg", "mixed": 0.5},
     "abstract expressionism": {"effect": True, "artwork": "wikiart-abstract-expressionism-cy-twombly-summer-madness.jpg", "mixed": 0.5},
     "naive art": {"effect": True, "artwork": None},
-    "rococo": {"effect": False, "artwork": "wikiart-rococo-benjamin-west-cupid-and-psyche-1808.jpg"},
-    "ukiyo-e": {
-        "effect": False,
-        "artwork": "wikiart-ukiyo-e-keisai-eisen-mitate-yoshiwara-goju-san-tsui-beauty-1.jpg",
-        "mixed": 0.6,
-    },
-    "chinese ink painting": {"effect": False, "artwork": "chinese-ink-song-119.jpg", "mixed": 0.5},
+    "rococo": {"effect": True, "artwork": None},
+    "ukiyo-e": {"effect": True, "artwork": None},
+    "chinese ink painting": {"effect": True, "artwork": None},
     "fauvism": {"effect": False, "artwork": "wikiart-fauvism-alberto-magnelli-woman-on-a-balcony-1914.jpg"},
 }
 # Media with a few real examples are left to their effects; these few need the paintings.

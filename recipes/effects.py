@@ -183,15 +183,21 @@ def ink_wash(rgb):
 
 @effect("chinese ink painting")
 def chinese_ink_painting(rgb):
-    smooth = f.wobble(f.kuwahara(rgb, 4), 0.9)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.5), 1.15)
-    silk = f.rgb_of("#dcc89d") * f.canvas(rgb, 0.02) * (1 + 0.03 * f.noise(rgb, 6, 61))[..., None]
-    tint = f.ramp(grey, "#26352f", "#5f7660", "#a9a676", "#d9c59a", "#e6d6ac")
-    tint = f.mix(tint, tint * (0.45 + 1.1 * f.vivid(smooth, 1.6)), 0.5)
-    out = f.mix(silk, tint, 0.92 * f.step(0.9, 0.3, grey + 0.05 * f.noise(rgb, 2, 62)))
-    stipple = f.step(0.2, 1.3, f.noise(rgb, 1.2, 63) + 1.6 * (0.4 - grey)) * f.step(0.5, 0.3, grey)
-    brush = np.maximum(f.ink(rgb, 1.2, 0.2, 18, 9), 0.5 * stipple)
-    return f.mix(out, f.rgb_of("#1d1a17"), 0.88 * brush)
+    smooth = f.kuwahara(f.kuwahara(rgb, 3), 3)
+    grey = f.contrast(f.tone(f.luma(smooth), 0.8), 1.15)
+    direction = f.flow(smooth, 4, np.radians(60), 0.001)
+    busy = f.step(0.03, 0.15, f.blur(f.edges(rgb, 1.5), 2.5))
+    # Most of the silk stays bare: what is even has a thin wash, whatever its darkness.
+    silk = f.rgb_of("#d2b88e")
+    soft = 0.6 * f.posterise(grey, 4, 0.6) + 0.4 * f.blur(grey, 2.5)
+    washes = f.ramp(soft, "#4e4434", "#84724f", "#b0976a", "#c9ad7e", "#d2b88e")
+    washes = f.mix(washes, f.recolour(f.vivid(smooth, 1.2, 0.35) * f.rgb_of("#f4dcae"), f.luma(washes)), 0.35)
+    out = f.mix(silk, washes, 0.27 + 0.33 * busy) * f.canvas(rgb, 0.025) * (1 + 0.03 * f.noise(rgb, 1.0, 60))[..., None]
+    # Contours with a dry brush, and texture strokes (cun) in the dark parts of what has detail.
+    line = f.along(np.maximum(f.ink(rgb, 0.9, 0.1, 20, 10), f.outline(rgb, 0.8, 0.03)), direction, 2)
+    dry = f.step(-2.2, -0.4, f.strokes(direction, 0.8, 8, 64))
+    cun = f.step(0.3, 1.5, f.strokes(direction, 0.8, 6, 63) + 2.4 * (0.45 - grey)) * f.step(0.75, 0.45, grey) * (0.1 + 0.9 * busy)
+    return f.mix(out, f.rgb_of("#1e1913"), 0.88 * np.clip(np.maximum(line * dry, 0.6 * cun), 0, 1))
 
 
 # --- paint --------------------------------------------------------------------------------------------------------------------
@@ -277,19 +283,34 @@ def abstract_expressionism(rgb):
 # --- flat colour --------------------------------------------------------------------------------------------------------------
 
 
+def woodblock(
+    rgb: np.ndarray, inks: tuple[str, ...], neutral: tuple[str, ...], line: str, light: float, colourful: float, fade: float, width: float,
+    drawn: float,
+):  # fmt: skip
+    """A Japanese colour print: flat inks and a thin drawing on cream paper, without shadows.
+
+    What has less colour than ``colourful`` is left to the paper, through the colours ``neutral`` from dark to light. Brightness to the
+    power of ``light`` is printed. Inks fade (bokashi) by the share ``fade`` of what the photo's brightness does nearby. The drawing's
+    lines have the colour ``line``, are ``width`` px wide and cover the share ``drawn``.
+    """
+    smooth = f.along(f.kuwahara(f.kuwahara(rgb, 4), 3), f.flow(rgb, 3), 3)
+    grey = f.tone(f.luma(smooth), 0.85) ** light
+    coloured = f.recolour(f.vivid(smooth, 3.0, 0.7), 0.95 * grey)
+    strong = f.step(0.33 * colourful, colourful, f.blur(np.ptp(smooth, axis=-1), 1.0))
+    paper = ("#efe2c2", "#e4d0a4", "#d2bb8c")
+    flat = f.palette(f.mix(f.ramp(grey, *neutral), coloured, strong), (*paper, *inks), 2.0, 1.0, 1.5)
+    flat = f.recolour(flat, np.clip(f.luma(flat) + fade * (f.blur(f.luma(smooth), 3.5) - f.blur(f.luma(smooth), 16)), 0, 1))
+    wood = 1 + 0.012 * f.noise(rgb, 1.0, 111) + 0.02 * f.stripes(rgb, 12, 0, 0.4, 112)
+    drawing = f.along(np.maximum(f.outline(rgb, width, 0.035), f.ink(rgb, width, 0.06, 20, 14)), f.flow(smooth, 3), 2)
+    print_ = f.mix(flat * wood[..., None], f.rgb_of(line), drawn * np.clip(1.3 * drawing, 0, 1))
+    return np.clip(print_ + f.detail(rgb, 0.5), 0, 1)
+
+
 @effect("ukiyo-e")
 def ukiyo_e(rgb):
-    smooth = f.kuwahara(rgb, 3)
-    vivid = f.recolour(f.vivid(smooth, 2.2), f.tone(f.luma(smooth), 0.5))
-    flat = f.palette(
-        vivid,
-        ("#f1e3c3", "#e0cc9f", "#1c3f6e", "#4f7d9e", "#a9c0bd", "#c2452f", "#e09a7a", "#7b8c5a", "#c29a4f", "#7d5a40", "#2a2630"),
-        4.0, 1.0, 1.5,
-    )
-    grain = f.stripes(rgb, 12, 0, 0.4, 111)
-    flat = flat * (1 + 0.025 * grain * f.step(0.9, 0.4, f.luma(flat)))[..., None]
-    lines = f.along(f.ink(rgb, 1.1, 0.1, 20, 14), f.flow(smooth, 3), 3)
-    return f.mix(flat, f.rgb_of("#1d1b2a"), 0.92 * lines) * f.paper(rgb, 0.035)
+    inks = ("#1f3d66", "#4f7d98", "#9db8b4", "#b84a32", "#dc9a76", "#76845a", "#a9b088", "#c29a50", "#6a4c3a", "#252230")
+    neutral = ("#2a2630", "#8a8478", "#d6c49c", "#e6d4aa", "#efe2c2")
+    return woodblock(rgb, inks, neutral, "#1d1b24", 0.4, 0.3, 0.4, 0.7, 0.9)
 
 
 @effect("pop art")
@@ -374,17 +395,23 @@ def vintage_poster(rgb):
 
 @effect("naive art")
 def naive_art(rgb):
-    smooth = f.wobble(f.kuwahara(rgb, 4), 0.8)
-    vivid = f.recolour(f.vivid(smooth, 4.0, 0.9), 0.1 + 0.88 * f.tone(f.luma(smooth), 0.6))
-    flat = f.palette(
-        vivid,
-        ("#ffffff", "#ffd83a", "#f57a1f", "#e22b2f", "#f59ab5", "#2f8f3a",
-         "#8fcf4a", "#1f66c8", "#7cc6f2", "#5a3a22", "#f2c79a", "#1c1c2c"),
-        5.0, 0.9, 1.3,
-    )
-    leaf = f.step(0.9, 1.4, f.noise(rgb, 1.5, 251))
-    flat = f.mix(flat, np.clip(flat * 1.35 + 0.06, 0, 1), 0.6 * leaf * f.step(0.75, 0.5, f.luma(flat)))
-    return f.mix(flat, 0.22 * flat, 0.9 * f.outline(smooth, 1.4, 0.06))
+    smooth = f.along(f.kuwahara(rgb, 3), f.flow(rgb, 3), 3)
+    grey = f.contrast(f.tone(f.luma(smooth), 0.55), 1.15)
+    meadow = f.ramp(grey, "#0c1a14", "#23503a", "#5a8a4c", "#a6b870", "#e8e0b4", "#fbf6e2")
+    sky = f.ramp(grey, "#141c30", "#35587c", "#7aa4bc", "#bcd6d8", "#f4f0e0")
+    earth = f.ramp(grey, "#20120e", "#6e3424", "#b86444", "#e2ae80", "#f8e6c8")
+    hot = f.vivid(smooth, 4.0, 1.0)
+    blue = f.step(0.0, 0.12, f.blur(hot[..., 2] - hot[..., 0], 1.5))
+    red = f.step(0.04, 0.2, f.blur(hot[..., 0] - np.maximum(hot[..., 1], hot[..., 2]), 1.2))
+    strong = f.step(0.2, 0.45, f.blur(np.ptp(hot, axis=-1), 1.2))
+    plain = f.recolour(f.vivid(smooth, 2.4, 0.8), 0.08 + 0.88 * grey)
+    base = f.mix(f.mix(f.mix(meadow, sky, blue), earth, red), plain, 0.2 + 0.4 * strong)
+    # Every blade and leaf has a stroke of its own.
+    busy = f.step(0.03, 0.15, f.blur(f.edges(rgb, 1.5), 3))
+    leaf = f.strokes(f.flow(rgb, 3, np.radians(65), 0.003), 1.2, 5, 531) * f.step(0.8, 0.35, grey) * (0.4 + 0.6 * busy)
+    out = np.clip(base * (1 + 0.12 * leaf[..., None]) + f.detail(rgb, 0.9), 0, 1)
+    line = f.along(f.outline(f.mix(rgb, f.kuwahara(rgb, 4), 0.5), 1.0, 0.05), f.flow(rgb, 3), 3)
+    return f.mix(out, f.rgb_of("#141410"), 0.55 * np.clip(1.3 * line, 0, 1))
 
 
 @effect("minimalism")

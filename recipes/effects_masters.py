@@ -3,7 +3,7 @@ strokes. The teacher would know each by one painting, whose colours it lays over
 
 import filters as f
 import numpy as np
-from effects import effect
+from effects import effect, woodblock
 from effects_paint import Brush, canvas, lay_strokes, seen, swirls
 
 # What `choose_artworks.py` leaves to its effect, here or in `effects.py`, without an artwork.
@@ -163,13 +163,13 @@ def baroque(rgb):
 @effect("rococo", loose=True)
 def rococo(rgb):
     smooth = f.kuwahara(rgb, 3)
-    grey = lit(smooth, 0.4, 1.1, 0.1, 0.95)
-    rose = f.ramp(grey, "#3a2420", "#7a4a40", "#c88878", "#f0c4a8", "#fff0d8")
-    sea = f.ramp(grey, "#222c28", "#4a625a", "#7fa098", "#b8d0c4", "#f6f2dc")
-    base = f.mix(f.mix(sea, rose, warmth(smooth)), f.recolour(f.vivid(smooth, 2.0, 0.55), grey), 0.4)
-    base = f.screen(base, 0.25 * f.blur(base * f.step(0.5, 0.9, grey)[..., None] * f.rgb_of("#ffe8c8"), 8))
+    # Light flesh, silk and clouds out of a warm dusk.
+    grey = 0.03 + 0.92 * f.contrast(f.tone(f.luma(smooth), 0.5), 1.2, 0.52) ** 1.3
+    rose = f.ramp(grey, "#140d08", "#3e2618", "#865438", "#c8906e", "#eecaa4", "#fdf0d6")
+    sea = f.ramp(grey, "#0d100c", "#28291e", "#565c4a", "#8a9a98", "#c0ccc6", "#f6f0da")
+    base = f.mix(f.mix(sea, rose, warmth(smooth)), f.recolour(f.vivid(smooth, 1.6, 0.45), grey), 0.3)
     direction = f.flow(smooth, 4, swirls(rgb, 18), 0.002)
-    return canvas(rgb, base, direction, Brush(20, 7, 0.02, 0.015, 0.4, 0.05), Brush(9, 3.2, 0.02, 0.015), 0.08, 1.0)
+    return canvas(rgb, base, direction, Brush(16, 6, 0.02, 0.01, 0.4, 0.05), Brush(8, 2.6, 0.015, 0.01), 0.05, 1.2)
 
 
 # --- planes and lines ---------------------------------------------------------------------------------------------------------
@@ -334,29 +334,16 @@ def de_stijl(rgb):
 
 @effect("hokusai")
 def hokusai(rgb):
-    smooth = f.along(f.kuwahara(f.kuwahara(rgb, 3), 3), f.flow(rgb, 3), 3)
-    grey = lit(smooth, 0.6, 1.15)
-    vivid = f.recolour(f.vivid(smooth, 3.0, 0.8), grey)
-    prussian = ("#efe4c8", "#d8c8a0", "#16386e", "#2f659c", "#86aec0", "#c4d4c8", "#c89878", "#a84a34", "#7c8458")
-    flat = f.palette(vivid, prussian, 3.5, 1.1, 1.3)
-    fade = f.mix(flat, f.recolour(flat, grey), 0.35)
-    grain = f.stripes(rgb, 12, 0, 0.4, 551)
-    fade = fade * (1 + 0.03 * grain * f.step(0.95, 0.5, f.luma(fade)))[..., None]
-    return outlined(fade + f.detail(rgb, 0.6), rgb, 1.2, "#12244e", 1.0) * f.paper(rgb, 0.018)
+    inks = ("#14326a", "#1f4f8c", "#3f78a8", "#86aec0", "#b8ccc4", "#c89878", "#a84a34", "#7c8458", "#18202e")
+    neutral = ("#12224a", "#2f5a8c", "#b8c8bc", "#e4d8b4", "#efe4c8")
+    return woodblock(rgb, inks, neutral, "#12244e", 0.5, 0.2, 0.3, 0.9, 0.9)
 
 
 @effect("hiroshige")
 def hiroshige(rgb):
-    smooth = f.along(f.kuwahara(f.kuwahara(rgb, 3), 3), f.flow(rgb, 3), 3)
-    grey = lit(smooth, 0.6, 1.1)
-    vivid = f.recolour(f.vivid(smooth, 3.0, 0.8), grey)
-    inks = ("#f2e8d0", "#e4c8a0", "#1c5a80", "#6ab0c0", "#b8dcd4", "#2c7058", "#88a868", "#c8443c", "#e89880", "#3c3440")
-    flat = f.palette(vivid, inks, 3.5, 1.1, 1.4)
-    # Bokashi: each colour fades over its area, dark at one side.
-    fade = f.recolour(flat, np.clip(0.72 * f.luma(flat) + 0.28 * f.blur(grey, 5) + 0.04, 0, 1))
-    grain = f.stripes(rgb, 12, 0, 0.4, 561)
-    fade = fade * (1 + 0.03 * grain * f.step(0.95, 0.5, f.luma(fade)))[..., None]
-    return outlined(fade + f.detail(rgb, 0.6), rgb, 1.0, "#22242c", 0.8) * f.paper(rgb, 0.018)
+    inks = ("#1c5a80", "#4a98b0", "#98ccd0", "#2c7058", "#88a868", "#c8443c", "#e89880", "#3c3440")
+    neutral = ("#2c3c4c", "#7c98a0", "#d8cca8", "#e8d8b4", "#f2e8d0")
+    return woodblock(rgb, inks, neutral, "#22242c", 0.6, 0.16, 0.6, 0.6, 0.8)
 
 
 @effect("renaissance")
