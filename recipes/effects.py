@@ -112,8 +112,9 @@ def engraving(rgb):
     dark = 1 - f.contrast(grey, 1.25)
     bulge = 9 * f.blur(grey, 3)
     y, x = f.grid_of(rgb)
-    first = 0.5 + 0.5 * np.sin(2 * np.pi * ((y + bulge) / 4 + x / 64))
-    second = 0.5 + 0.5 * np.sin(2 * np.pi * ((x + y + bulge) / 5.333))
+    # Lines 6 px apart: finer ones the VAE turns into an even tone.
+    first = 0.5 + 0.5 * np.sin(2 * np.pi * ((y + bulge) / 6.4 + x / 64))
+    second = 0.5 + 0.5 * np.sin(2 * np.pi * ((x + y + bulge) / 8))
     marks = f.step(-0.25, 0.25, dark * 1.25 - 0.1 - first) * 0.9
     marks = np.maximum(marks, f.step(-0.25, 0.25, dark * 1.6 - 0.85 - second) * 0.9)
     lines = f.ink(rgb, 1.0, 0.2, 18)
@@ -124,7 +125,7 @@ def engraving(rgb):
 def halftone(rgb):
     grey = f.contrast(f.tone(f.luma(rgb), 0.6), 1.2)
     sharp = np.clip(grey + 1.2 * (grey - f.blur(grey, 2.5)), 0, 1)
-    return drawn("#f7f3e8", "#15151a", 1 - f.step(-0.09, 0.09, sharp - (0.04 + 0.9 * f.dots(rgb, 8))))
+    return drawn("#f7f3e8", "#15151a", 1 - f.step(-0.09, 0.09, sharp - (0.04 + 0.9 * f.dots(rgb, 64 / 6))))
 
 
 @effect("blueprint")
@@ -141,7 +142,7 @@ def comic_book(rgb):
     smooth = f.kuwahara(rgb, 3)
     grey = f.tone(f.luma(smooth), 0.4)
     flat = f.recolour(f.vivid(smooth, 2.8, 0.9), 0.2 + 0.84 * f.posterise(grey, 4, 0.25))
-    tint = f.step(-0.1, 0.1, f.dots(rgb, 8) - 0.55) * f.step(0.68, 0.55, grey) * f.step(0.15, 0.3, grey)
+    tint = f.step(-0.1, 0.1, f.dots(rgb, 16) - 0.55) * f.step(0.68, 0.55, grey) * f.step(0.15, 0.3, grey)
     flat = f.mix(flat, flat * np.array([0.62, 0.55, 0.72], np.float32), tint)
     return f.mix(flat, f.rgb_of("#0d0c14"), f.ink(rgb, 1.2, 0.17, 20, 14))
 
@@ -324,7 +325,7 @@ def pop_art(rgb):
     out = f.mix(f.rgb_of("#17123a"), middle, f.step(0.2, 0.23, grey))
     out = f.mix(out, light, f.step(0.47, 0.5, grey))
     out = f.mix(out, f.rgb_of("#fffdf0"), f.step(0.82, 0.85, grey))
-    out = f.mix(out, middle, f.step(-0.08, 0.08, f.dots(rgb, 8) - 0.66) * f.step(0.47, 0.5, grey) * f.step(0.72, 0.7, grey))
+    out = f.mix(out, middle, f.step(-0.08, 0.08, f.dots(rgb, 16) - 0.66) * f.step(0.47, 0.5, grey) * f.step(0.72, 0.7, grey))
     return f.mix(out, f.rgb_of("#0c0a18"), f.ink(rgb, 1.4, 0.1, 20))
 
 

@@ -156,7 +156,7 @@ def risograph(rgb):
     blue, red, yellow = spot_inks(rgb)
     pink_amount, blue_amount = np.clip(0.75 * red + 0.35 * yellow, 0, 1), np.clip(1.3 * blue - 0.2, 0, 1)
     grain = f.noise(rgb, 0.8, 561)
-    pink = f.step(-0.2, 0.2, f.warp(pink_amount, 2.5, 1.5) - 0.08 - 0.84 * (1 - f.dots(rgb, 8)) + 0.1 * grain)
+    pink = f.step(-0.2, 0.2, f.warp(pink_amount, 2.5, 1.5) - 0.08 - 0.84 * (1 - f.dots(rgb, 64 / 6)) + 0.1 * grain)
     # The second drum runs a fine grain: four steps of solid ink rather than a screen.
     navy = f.step(0.12, 0.88, f.posterise(f.warp(blue_amount, -1.5, -1.0), 4, 0.3) + 0.1 * grain)
     pulp = f.rgb_of("#f5efe0") * f.paper(rgb, 0.03)

@@ -223,7 +223,7 @@ def lichtenstein(rgb):
     yellow = f.step(0.04, 0.12, np.minimum(hot[..., 0], hot[..., 1]) - hot[..., 2]) * f.step(0.5, 0.6, grey)
     colour = f.mix(f.mix(f.rgb_of("#e8e4dc"), f.rgb_of("#e01f26"), warm), f.rgb_of("#1f50b4"), blue)
     colour = f.mix(colour, f.rgb_of("#ffdf1e"), yellow)
-    dots = f.step(-0.1, 0.1, f.dots(rgb, 8) - f.step(0.3, 0.95, grey) * 0.9)
+    dots = f.step(-0.1, 0.1, f.dots(rgb, 16) - f.step(0.3, 0.95, grey) * 0.9)
     light = f.mix(f.mix(f.rgb_of("#fffdf4"), colour, dots), colour, yellow)
     out = f.mix(colour, light, f.step(0.34, 0.38, grey))
     out = f.mix(out, f.rgb_of("#0c0c14"), f.step(0.2, 0.16, grey))

@@ -33,8 +33,11 @@ PAINTED_SHARE = 2.0
 SLOW_SHARES = dict.fromkeys(
     ("cubism", "pointillism", "abstract expressionism", "ukiyo-e", "chinese ink painting", "pop art", "charcoal", "low poly"), 6.0
 ) | dict.fromkeys(ALONE, 6.0) | dict.fromkeys(LOOSE, 6.0)
-SLOW_SHARES |= {"pixel art": 16.0} | dict.fromkeys(("lichtenstein", "malevich"), 10.0)
-SLOW_SHARES |= dict.fromkeys(("ukiyo-e", "hokusai", "hiroshige", "chinese ink painting", "rococo", "naive art"), 20.0)  # others than before
+SLOW_SHARES |= {"pixel art": 16.0, "malevich": 10.0}
+# Others than the last version's.
+SLOW_SHARES |= dict.fromkeys(("ukiyo-e", "hokusai", "hiroshige", "chinese ink painting", "rococo", "naive art"), 20.0)
+SLOW_SHARES |= dict.fromkeys(("pop art", "lichtenstein", "halftone", "comic book", "newsprint", "risograph", "engraving"), 16.0)
+SLOW_SHARES["wood burning"] = 6.0
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 

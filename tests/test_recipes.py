@@ -206,3 +206,28 @@ def test_a_masters_picture_shows_the_photo_in_other_colours(paint, style):
     assert np.abs(made - photo).mean() > 0.05
     grey, original = made.mean(-1).ravel(), photo.mean(-1).ravel()
     assert np.corrcoef(grey, original)[0, 1] > 0.5
+
+
+@pytest.fixture(scope="module")
+def bundled_vae():
+    from diffusers import AutoencoderKL
+
+    import stylemamba
+
+    return AutoencoderKL.from_pretrained(Path(stylemamba.__file__).parent / "bundled" / "vae", torch_dtype=torch.float32)
+
+
+@pytest.mark.parametrize("style", ["halftone", "newsprint", "risograph", "lichtenstein"])
+def test_dots_are_coarse_enough_for_the_vae(paint, bundled_vae, style):
+    import effects_craft  # noqa: F401 - registers its effects
+    from effects import EFFECTS
+    from filters import blur
+
+    grey = np.broadcast_to(np.linspace(0.3, 0.8, 128, dtype=np.float32)[:, None, None], (128, 128, 3))
+    made = EFFECTS[style](grey)
+    pixels = torch.from_numpy(np.float32(made)).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        decoded = bundled_vae.decode(bundled_vae.encode(2 * pixels - 1).latent_dist.mode()).sample[0].permute(1, 2, 0) / 2 + 0.5
+    fine, kept = (picture.mean(-1) - blur(picture.mean(-1), 6) for picture in (made, decoded.clamp(0, 1).numpy()))
+    assert fine.std() > 0.03
+    assert np.corrcoef(fine.ravel(), kept.ravel())[0, 1] > 0.8
