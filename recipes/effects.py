@@ -751,7 +751,7 @@ def vaporwave(rgb):
     out = f.ramp(grey, "#1a0b4a", "#6a2bc4", "#ff5fc0", "#ff9ad0", "#9af5ff", "#f4ffff")
     ghost = f.ramp(shift, "#1a0b4a", "#3a50e0", "#20c8e8", "#ff9ad0", "#9af5ff", "#f4ffff")
     y, _ = f.grid_of(rgb)
-    return f.mix(out, ghost, 0.35) * (0.93 + 0.09 * (y % 4 < 2))[..., None]
+    return f.mix(out, ghost, 0.35) * (0.93 + 0.09 * (y % 8 < 4))[..., None]
 
 
 @effect("vintage film")
@@ -806,7 +806,7 @@ def cyberpunk(rgb):
     edge = f.step(0.2, 0.6, f.edges(rgb, 1.2))[..., None] * f.mix(f.rgb_of("#10f0ff"), f.rgb_of("#ff20a8"), warm)
     out = f.screen(out, np.clip(0.45 * edge + 0.7 * f.blur(edge, 4), 0, 1))
     y, _ = f.grid_of(rgb)
-    return out * (0.9 + 0.12 * (y % 4 < 2))[..., None]
+    return out * (0.9 + 0.12 * (y % 8 < 4))[..., None]
 
 
 @effect("thermal camera")

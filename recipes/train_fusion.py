@@ -37,7 +37,7 @@ SLOW_SHARES |= {"pixel art": 16.0, "malevich": 10.0}
 # Others than the last version's.
 SLOW_SHARES |= dict.fromkeys(("ukiyo-e", "hokusai", "hiroshige", "chinese ink painting", "rococo", "naive art"), 20.0)
 SLOW_SHARES |= dict.fromkeys(("pop art", "lichtenstein", "halftone", "comic book", "newsprint", "risograph", "engraving"), 16.0)
-SLOW_SHARES["wood burning"] = 6.0
+SLOW_SHARES |= dict.fromkeys(("wood burning", "vaporwave", "cyberpunk", "vhs", "hologram", "night vision", "glitch", "neon"), 4.0)
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
