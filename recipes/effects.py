@@ -394,27 +394,6 @@ def vintage_poster(rgb):
     return f.mix(flat, f.rgb_of("#efe0bd"), 0.6 * worn) * f.rgb_of("#fff6e2") * f.paper(rgb, 0.06)
 
 
-@effect("naive art")
-def naive_art(rgb):
-    smooth = f.along(f.kuwahara(rgb, 3), f.flow(rgb, 3), 3)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.55), 1.15)
-    meadow = f.ramp(grey, "#0c1a14", "#23503a", "#5a8a4c", "#a6b870", "#e8e0b4", "#fbf6e2")
-    sky = f.ramp(grey, "#141c30", "#35587c", "#7aa4bc", "#bcd6d8", "#f4f0e0")
-    earth = f.ramp(grey, "#20120e", "#6e3424", "#b86444", "#e2ae80", "#f8e6c8")
-    hot = f.vivid(smooth, 4.0, 1.0)
-    blue = f.step(0.0, 0.12, f.blur(hot[..., 2] - hot[..., 0], 1.5))
-    red = f.step(0.04, 0.2, f.blur(hot[..., 0] - np.maximum(hot[..., 1], hot[..., 2]), 1.2))
-    strong = f.step(0.2, 0.45, f.blur(np.ptp(hot, axis=-1), 1.2))
-    plain = f.recolour(f.vivid(smooth, 2.4, 0.8), 0.08 + 0.88 * grey)
-    base = f.mix(f.mix(f.mix(meadow, sky, blue), earth, red), plain, 0.2 + 0.4 * strong)
-    # Every blade and leaf has a stroke of its own.
-    busy = f.step(0.03, 0.15, f.blur(f.edges(rgb, 1.5), 3))
-    leaf = f.strokes(f.flow(rgb, 3, np.radians(65), 0.003), 1.2, 5, 531) * f.step(0.8, 0.35, grey) * (0.4 + 0.6 * busy)
-    out = np.clip(base * (1 + 0.12 * leaf[..., None]) + f.detail(rgb, 0.9), 0, 1)
-    line = f.along(f.outline(f.mix(rgb, f.kuwahara(rgb, 4), 0.5), 1.0, 0.05), f.flow(rgb, 3), 3)
-    return f.mix(out, f.rgb_of("#141410"), 0.55 * np.clip(1.3 * line, 0, 1))
-
-
 @effect("minimalism")
 def minimalism(rgb):
     smooth = f.abstraction(rgb, 4, 2)
