@@ -30,11 +30,9 @@ TILE = 64  # px: the effects' textures repeat with it, so crops start at its mul
 # How often a style is drawn, a plain effect being 1: a teacher's strokes are harder to learn, and these, most of them
 # mixtures of both, laid stroke by stroke or in planes of their own, are the hardest.
 PAINTED_SHARE = 2.0
-SLOW_SHARES = dict.fromkeys(
-    ("cubism", "pointillism", "abstract expressionism", "ukiyo-e", "chinese ink painting", "pop art", "charcoal", "low poly"), 6.0
-) | dict.fromkeys(ALONE, 6.0) | dict.fromkeys(LOOSE, 6.0)
+SLOW_SHARES = dict.fromkeys(("cubism", "pointillism", "abstract expressionism", "charcoal", "low poly", *ALONE, *LOOSE), 6.0)
 SLOW_SHARES |= {"pixel art": 16.0, "malevich": 10.0}
-# Others than the last version's.
+# Their targets are others than the last version's.
 SLOW_SHARES |= dict.fromkeys(("ukiyo-e", "hokusai", "hiroshige", "chinese ink painting", "rococo", "naive art"), 20.0)
 SLOW_SHARES |= dict.fromkeys(("pop art", "lichtenstein", "halftone", "comic book", "newsprint", "risograph", "engraving"), 16.0)
 SLOW_SHARES |= dict.fromkeys(("wood burning", "vaporwave", "cyberpunk", "vhs", "hologram", "night vision", "glitch", "neon"), 4.0)
