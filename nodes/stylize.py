@@ -259,6 +259,7 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
     import torch
 
     from stylemamba.colours import recoloured
+    from stylemamba.detail import restore_lost
     from stylemamba.tiling import decode_in_tiles
 
     samples, photo = latent["samples"], _photo(latent)
@@ -275,7 +276,7 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
             pixels,
             lambda: pipe.decode_latents(scaled),
             lambda side: decode_in_tiles(pipe, scaled, side, progress.check),
-        )
+        ).clamp(0, 1)
 
     results = []
     for index, sample in enumerate(samples.split(1)):
@@ -283,15 +284,14 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
         if photo is not None:
             image = photo.pixels[index : index + 1]
             height, width = image.shape[1:3]
-            picture = picture[:, :, :height, :width]
+            beyond = (0, picture.shape[3] - width, 0, picture.shape[2] - height)  # what the photo was padded by
             original = _rgb(image).to(picture)
             kept, region = (
                 value[index : index + 1].to(picture) if torch.is_tensor(value) else value for value in (photo.kept, photo.region)
             )
-            if torch.is_tensor(kept) or kept > 0:
-                # What the VAE loses of the photo is given back as far as the style leaves room.
-                lost = original - pictures(photo.latents[index : index + 1])[:, :, :height, :width].to(picture)
-                picture = picture + kept * lost
+            padded, kept = (torch.nn.functional.pad(x, beyond, mode="replicate") if torch.is_tensor(x) else x for x in (original, kept))
+            picture = restore_lost(picture, pictures(photo.latents[index : index + 1]).to(picture), padded, kept)
+            picture = picture[:, :, :height, :width]
             picture = original + region * (picture - original) if torch.is_tensor(region) else picture
             for palette, amount in photo.colours:
                 amount = amount[index : index + 1] if torch.is_tensor(amount) else amount

@@ -1,10 +1,11 @@
-"""Styles at a resolution of their own: the picture is made small, and the photo's detail is laid over its enlargement."""
+"""The photo's detail, laid over the stylised picture: what the VAE loses of it, and what a style at a resolution of its own does."""
 
 import torch
 import torch.nn.functional as F
 
-RADIUS = 2  # of the window, in pixels of the small picture
+RADIUS = 2  # of the window, in pixels
 EPSILON = 1e-4  # contrasts of less than a hundredth are too faint to say what the style does with contrasts
+VAE_EPSILON = 1e-3  # and of less than three where a VAE has drawn both pictures, each a little wrong
 BAND = 1024  # rows of the picture that are made at a time, so that memory does not grow with it
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -16,6 +17,26 @@ def scaled_down(photo: torch.Tensor, resolution: int) -> torch.Tensor:
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     channels = [F.interpolate(as_floats(c), size, mode="bicubic", antialias=True, align_corners=False) for c in photo.split(1, 1)]
     return torch.cat(channels, 1).clamp_(0, 1)
+
+
+def restore_lost(styled: torch.Tensor, seen: torch.Tensor, photo: torch.Tensor, kept: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """The stylised picture with the detail of the photo that the VAE loses.
+
+    As in `restore_detail`: what the style does to contrasts nearby, it does to those that the VAE cannot draw. A face in sepia or in oil
+    has eyes and teeth again, and what the style covers, such as a mosaic, stays covered.
+
+    Args:
+        styled: (B, 3, H, W), as decoded.
+        seen: (B, 3, H, W), the photo, encoded and decoded.
+        photo: (B, 3, H, W) in 0..1.
+        kept: the share of the photo that the style leaves, a number or (B, 1, H, W); it is taken from the photo as it is, colours and
+            all, so that strength 0 is the photo and not its reconstruction.
+
+    Returns:
+        (B, 3, H, W); values may leave 0..1 a little.
+    """
+    lost = photo - seen
+    return styled + kept * lost + _gain(styled - kept * seen, _luminance(seen), VAE_EPSILON) * _luminance(lost)
 
 
 def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
@@ -36,11 +57,7 @@ def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tenso
     """
     light, kept = _luminance(small), max(0, 1 - strength)
     styled = styled - kept * small
-    mean = _window_mean(light)
-    variance = (_window_mean(light * light) - mean * mean).clamp_(min=0)
-    covariance = _window_mean(light * styled) - mean * _window_mean(styled)
-    # A gain beyond 2 is chance: it would turn the noise of a flat area into a texture.
-    gain = (covariance / (variance + EPSILON)).clamp_(-2, 2)
+    gain = _gain(styled, light, EPSILON)
     height, width = photo.shape[2:]
     # Enlarged to the photo's width here, and to its height band by band.
     styled, light = (F.interpolate(x, (x.shape[2], width), mode="bicubic", align_corners=False) for x in (styled, light))
@@ -53,6 +70,15 @@ def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tenso
         picture = _enlarged(styled, smooth[rows]).addcmul(_enlarged(gain, linear[rows]), detail).add(band, alpha=kept).clamp(0, 1)
         bands.append(picture if photo.is_floating_point() else picture.mul_(255).round_().byte())
     return torch.cat(bands, 2)
+
+
+def _gain(styled: torch.Tensor, light: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """How much of a change of ``light`` (B, 1, H, W) the picture (B, 3, H, W) follows in the window around every pixel."""
+    mean = _window_mean(light)
+    variance = (_window_mean(light * light) - mean * mean).clamp_(min=0)
+    covariance = _window_mean(light * styled) - mean * _window_mean(styled)
+    # A gain beyond 2 is chance: it would turn the noise of a flat area into a texture.
+    return (covariance / (variance + epsilon)).clamp_(-2, 2)
 
 
 def _enlarging(size: int, larger: int, mode: str) -> torch.Tensor:

@@ -15,7 +15,7 @@ from PIL import Image
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from .colours import palette_of, recoloured
-from .detail import as_floats, restore_detail, scaled_down
+from .detail import as_floats, restore_detail, restore_lost, scaled_down
 from .errors import StyleMambaError
 from .fusion import StyleMambaFusion
 from .graphs import GraphedCalls
@@ -348,12 +348,9 @@ class StyleMambaPipeline(DiffusionPipeline):
         styled = _at_strength(latents, fuse(latents, style), strength)  # one graph for all strengths
         if latent_only:
             return styled
-        picture = decode(styled)[:, :, :height, :width]
-        if strength < 1:
-            # What the VAE loses of the photo is given back as the style fades, so that strength 0 is the photo and not its reconstruction.
-            lost = pixels - decode(latents)[:, :, :height, :width]
-            picture = picture + (1 - strength) * lost
-        return picture.clamp(0, 1)
+        picture, seen = (decode(z).clamp(0, 1) for z in (styled, latents))
+        picture = restore_lost(picture, seen, padded, max(0, 1 - strength))
+        return picture[:, :, :height, :width].clamp(0, 1)
 
     def enable_tiling(self) -> None:
         """Stylises all photos larger than a tile in tiles; by default only those over 1536 x 1536 pixels are."""

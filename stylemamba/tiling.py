@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from .detail import as_floats
+from .detail import as_floats, restore_lost
 from .fusion import PHASE_PERIOD
 
 if TYPE_CHECKING:
@@ -61,17 +61,13 @@ def stylise_in_tiles(
         styled = _fuse(pipe, latents, grid, style, strength)
         if latent_only:
             return styled
-        decode = _decoder(pipe, styled, grid)
-        decode_unstyled = _decoder(pipe, latents, grid) if strength < 1 else None
-        del latents  # two thirds of the photo in size, and needed below full strength only
+        decode, decode_unstyled = _decoder(pipe, styled, grid), _decoder(pipe, latents, grid)
 
         # Channels last, as Pillow has them: it takes such an array as it is.
         picture = torch.empty(photo.shape, dtype=dtype, device=photo.device, memory_format=torch.channels_last)
         for tile in _until_right(grid, decode, decode_unstyled):
-            pixels = decode(tile)
-            if decode_unstyled:
-                # As in the pipeline: what the VAE loses of the photo is given back as the style fades.
-                pixels += (1 - strength) * (_pixels(photo, tile, scale) - decode_unstyled(tile))
+            pixels, seen = (maker(tile).clamp_(0, 1) for maker in (decode, decode_unstyled))
+            pixels = restore_lost(pixels, seen, _pixels(photo, tile, scale), max(0, 1 - strength))
             pixels = tile.core_of(pixels).clamp_(0, 1)
             if dtype == torch.uint8:
                 pixels = pixels.mul_(255).round_()
@@ -287,11 +283,11 @@ class _AsOne:
         return True
 
 
-def _until_right(grid: _Grid, *makers: _AsOne | None) -> Iterator[_Tile]:
+def _until_right(grid: _Grid, *makers: _AsOne) -> Iterator[_Tile]:
     """The tiles for the makers to make; all of them once more should one of the makers have missed."""
     while True:
         yield from grid
-        if not any([maker.missed() for maker in makers if maker]):  # a list, as each is to learn
+        if not any([maker.missed() for maker in makers]):  # a list, as each is to learn
             return
 
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from synthetic import synthetic_photo
 
-from stylemamba import detail
-from stylemamba.detail import restore_detail, scaled_down
+from stylemamba import StyleMambaPipeline, detail
+from stylemamba.detail import restore_detail, restore_lost, scaled_down
 
 
 @pytest.fixture
@@ -69,3 +69,42 @@ def test_bands_bytes_and_the_whole_give_one_picture(photo, small, monkeypatch):
 def test_gradients_flow_to_the_style(small, photo):
     styled = small.double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: restore_detail(x, small.double(), photo.double())[:, :, ::7, ::7], styled, fast_mode=True)
+
+
+@pytest.fixture
+def seen(photo):
+    """What a VAE leaves of the photo: no fine detail."""
+    return torch.nn.functional.avg_pool2d(photo, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def test_what_the_vae_lost_comes_back_as_the_style_treats_contrasts(photo, seen):
+    for style in (lambda x: x, lambda x: 0.2 + 0.5 * x, lambda x: 1 - x, lambda x: x.mean(1, keepdim=True).expand_as(x)):
+        assert distance(restore_lost(style(seen), seen, photo), style(photo)) < 0.6 * distance(style(seen), style(photo))
+    assert distance(restore_lost(torch.full_like(seen, 0.4), seen, photo), 0.4) < 0.1
+    assert distance(restore_lost(seen, seen, photo, kept=1), photo) < 1e-3
+
+
+def test_a_mask_keeps_the_photo_where_it_says(photo, seen):
+    kept = torch.zeros_like(photo[:, :1])
+    kept[:, :, :, :50] = 1
+    restored = restore_lost(torch.where(kept > 0, seen, 1 - seen), seen, photo, kept)
+    assert distance(restored[..., :45], photo[..., :45]) < 1e-3
+    assert distance(restored[..., 55:], 1 - photo[..., 55:]) < 0.6 * distance(1 - seen[..., 55:], 1 - photo[..., 55:])
+
+
+def test_a_photographic_style_keeps_the_photos_detail():
+    """Lines of one pixel, which the VAE blurs, in sepia."""
+    photo = np.full((128, 128, 3), 200, np.uint8)
+    photo[16:112:6, 16:112] = photo[16:112, 16:112:6] = 60
+    pipe = StyleMambaPipeline.from_pretrained()
+    made = np.asarray(pipe(photo, "sepia").images[0], float).mean(2)[24:104, 24:104]
+    decoded = pipe.decode_latents(pipe(photo, "sepia", output_type="latent").images)
+    decoded = 255 * decoded.mean(1)[0].detach().numpy()[24:104, 24:104]
+    grid = photo.mean(2)[24:104, 24:104]
+    correlation = [np.corrcoef(grid.ravel(), picture.ravel())[0, 1] for picture in (decoded, made)]
+    assert 1 - correlation[1] < 0.5 * (1 - correlation[0])
+
+
+def test_gradients_flow_through_what_was_lost(photo, seen):
+    styled = seen.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: restore_lost(x, seen.double(), photo.double())[:, :, ::7, ::7], styled, fast_mode=True)

