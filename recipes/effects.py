@@ -316,17 +316,20 @@ def ukiyo_e(rgb):
 
 @effect("pop art")
 def pop_art(rgb):
-    smooth = f.kuwahara(rgb, 4)
+    smooth = f.along(f.kuwahara(f.kuwahara(rgb, 4), 3), f.flow(rgb, 3), 3)
     grey = f.contrast(f.tone(f.luma(smooth), 0.6), 1.2)
-    hot = f.vivid(smooth, 4.0, 1.0)
-    warm = f.step(-0.03, 0.06, hot[..., 0] - hot[..., 2])
+    hot = f.blur(f.vivid(smooth, 3.0, 1.0), 2.0)
+    # What has no clear colour counts as warm: a hue that hung on a grey's last tint would be torn.
+    warm = f.step(-0.13, -0.05, hot[..., 0] - hot[..., 2])
     light = f.mix(f.rgb_of("#19b5e8"), f.rgb_of("#ffe01a"), warm)
     middle = f.mix(f.rgb_of("#5a2bd0"), f.rgb_of("#f0187a"), warm)
-    out = f.mix(f.rgb_of("#17123a"), middle, f.step(0.2, 0.23, grey))
-    out = f.mix(out, light, f.step(0.47, 0.5, grey))
-    out = f.mix(out, f.rgb_of("#fffdf0"), f.step(0.82, 0.85, grey))
-    out = f.mix(out, middle, f.step(-0.08, 0.08, f.dots(rgb, 16) - 0.66) * f.step(0.47, 0.5, grey) * f.step(0.72, 0.7, grey))
-    return f.mix(out, f.rgb_of("#0c0a18"), f.ink(rgb, 1.4, 0.1, 20))
+    # An ink gives way to the next in dots that grow.
+    screen = f.dots(rgb, 16)
+    grown = lambda low, high: f.step(-0.08, 0.08, 1.2 * f.step(low, high, grey) - 0.1 - screen)
+    out = f.mix(f.rgb_of("#17123a"), middle, f.step(0.18, 0.24, grey))
+    out = f.mix(f.mix(out, light, grown(0.36, 0.66)), f.rgb_of("#fffdf0"), grown(0.7, 0.95))
+    drawing = f.along(f.ink(rgb, 1.5, 0.1, 20), f.flow(rgb, 3), 2)
+    return f.mix(out, f.rgb_of("#0c0a18"), np.clip(1.3 * drawing, 0, 1))
 
 
 @effect("cubism")
@@ -368,7 +371,7 @@ def art_nouveau(rgb):
 
 @effect("art deco poster")
 def art_deco_poster(rgb):
-    smooth = f.kuwahara(rgb, 4)
+    smooth = f.abstraction(rgb, 4, 2, 3)
     grey = f.contrast(f.tone(f.luma(smooth), 0.55), 1.25)
     level = f.posterise(grey, 5, 0.15)
     flat = f.ramp(level, "#0c0f14", "#0d4a4f", "#b8862e", "#e6c56a", "#f7ecd0")
@@ -382,7 +385,7 @@ def art_deco_poster(rgb):
 
 @effect("vintage poster")
 def vintage_poster(rgb):
-    smooth = f.kuwahara(rgb, 4)
+    smooth = f.abstraction(rgb, 4, 2, 3)
     vivid = f.recolour(f.vivid(smooth, 2.6), f.tone(f.luma(smooth), 0.5))
     flat = f.palette(
         vivid,
@@ -425,8 +428,9 @@ def cartoon(rgb):
 
 @effect("paper cut")
 def paper_cut(rgb):
-    smooth = f.blur(f.kuwahara(rgb, 4), 0.6)
-    grey = f.contrast(f.tone(f.luma(smooth), 0.5), 1.2)
+    # Scissors cut smooth contours.
+    smooth = f.abstraction(rgb, 4, 2, 4)
+    grey = f.contrast(f.tone(f.blur(f.luma(smooth), 1.0), 0.5), 1.2)
     out = f.rgb_of("#1f2a52") * f.paper(rgb, 0.04)
     for low, code in ((0.2, "#5a3f86"), (0.36, "#c2477f"), (0.52, "#f2785c"), (0.67, "#fbb862"), (0.82, "#fff1cf")):
         sheet = f.step(low, low + 0.02, grey)

@@ -262,7 +262,8 @@ def fresco(rgb):
 @effect("tapestry")
 def tapestry(rgb):
     y, x = f.grid_of(rgb)
-    row = (y // 4).astype(int)
+    down = y % 6.4  # px, a thread: finer ones are an even tone to the VAE
+    row = (y // 6.4).astype(int)
     across = x + 4 * (row % 2)
     column = (across // 8).astype(int)
     smooth = f.vivid(f.kuwahara(rgb, 2), 2.0, 0.75)
@@ -288,7 +289,7 @@ def tapestry(rgb):
         1.2,
     )
     thread = f.mix(f.fill(wool, row * (column.max() + 1) + column), wool, 0.45)
-    bead = np.sqrt(np.clip(1 - ((across % 8 - 3.5) / 4.3) ** 2, 0, 1)) * np.sqrt(np.clip(1 - ((y % 4 - 1.5) / 2.4) ** 2, 0, 1))
+    bead = np.sqrt(np.clip(1 - ((across % 8 - 3.5) / 4.3) ** 2, 0, 1)) * np.sqrt(np.clip(1 - ((down - 2.7) / 3.84) ** 2, 0, 1))
     fibre = 1 + 0.05 * f.noise(rgb, (0.6, 2.0), 611)
     return thread * ((0.45 + 0.82 * bead) * fibre)[..., None]
 
