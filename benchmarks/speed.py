@@ -166,7 +166,7 @@ def measure_cuda(pipe: StyleMambaPipeline, compiled: bool) -> None:
 
         def call(pixels=pixels):
             latents = pipe.encode_images(pixels)
-            picture, seen = (pipe.decode_latents(z) for z in (pipe.fuse(latents, style), latents))
+            picture, seen = pipe.decode_latents(torch.cat([pipe.fuse(latents, style), latents])).chunk(2)
             return restore_lost(picture, seen, pixels)
 
         for _ in range(5):

@@ -258,9 +258,11 @@ class StyleMambaPipeline(DiffusionPipeline):
         styles = styles.expand(count, *styles.shape[1:])
         palettes = [None] * count if palettes is None else palettes.expand(count, -1, -1)
 
-        results = []
+        results, own = [], {}
         for photo, style, palette in self.progress_bar(list(zip(images, styles, palettes))):
-            made = self._stylise(photo, style[None], strength, generator, output_type, resolution)
+            if own.get("photo") is not photo:
+                own = {"photo": photo}
+            made = self._stylise(photo, style[None], strength, generator, output_type, resolution, own)
             if palette is not None and output_type != "latent":
                 made = recoloured(made, palette, min(strength, 1))
             results.append(made)
@@ -318,8 +320,11 @@ class StyleMambaPipeline(DiffusionPipeline):
         said, shown = (s.expand(max(len(said), len(shown)), -1, -1) for s in (said, shown))
         return torch.cat([(1 - style_image_weight) * said, style_image_weight * shown], 1), style_image_weight * palettes
 
-    def _stylise(self, photo: torch.Tensor, style, strength, generator, output_type, resolution) -> torch.Tensor:
-        """Photo (1, 3, H, W), uint8 -> latents, or the picture: float in 0..1, or uint8 from tiles that are to be a PIL image."""
+    def _stylise(self, photo: torch.Tensor, style, strength, generator, output_type, resolution, own: dict) -> torch.Tensor:
+        """Photo (1, 3, H, W), uint8 -> latents, or the picture: float in 0..1, or uint8 from tiles that are to be a PIL image.
+
+        ``own`` keeps what the VAE makes of the photo itself, for its other styles.
+        """
         latent_only = output_type == "latent"
         pixels = photo.to(self._execution_device)
         height, width = pixels.shape[2:]
@@ -327,11 +332,11 @@ class StyleMambaPipeline(DiffusionPipeline):
             return as_floats(pixels)
         if resolution is not None and resolution < min(height, width):
             small = scaled_down(pixels, resolution)
-            made = self._stylise_pixels(small, style, strength, generator, "latent" if latent_only else "pt")
+            made = self._stylise_pixels(small, style, strength, generator, "latent" if latent_only else "pt", own)
             return made if latent_only else restore_detail(made, small, pixels if output_type == "pil" else as_floats(pixels), strength)
-        return self._stylise_pixels(pixels, style, strength, generator, output_type)
+        return self._stylise_pixels(pixels, style, strength, generator, output_type, own)
 
-    def _stylise_pixels(self, pixels: torch.Tensor, style, strength, generator, output_type) -> torch.Tensor:
+    def _stylise_pixels(self, pixels: torch.Tensor, style, strength, generator, output_type, own: dict) -> torch.Tensor:
         """`_stylise` at the size of the pixels (1, 3, H, W), uint8 or in 0..1."""
         latent_only = output_type == "latent"
         height, width = pixels.shape[2:]
@@ -342,14 +347,23 @@ class StyleMambaPipeline(DiffusionPipeline):
         pad = (0, -width % self.size_multiple, 0, -height % self.size_multiple)
         padded = F.pad(pixels, pad, mode="replicate")
         encode, fuse, decode = self._steps()
-        latents = encode(padded) if generator is None else self.encode_images(padded, generator)
+        if generator is not None:  # each style has a sample of its own
+            own = {"latents": self.encode_images(padded, generator)}
+        if "latents" not in own:
+            own["latents"] = encode(padded)
+        latents = own["latents"]
         if strength == 0:
             return latents
         styled = _at_strength(latents, fuse(latents, style), strength)  # one graph for all strengths
         if latent_only:
             return styled
-        picture, seen = (decode(z).clamp(0, 1) for z in (styled, latents))
-        picture = restore_lost(picture, seen, padded, max(0, 1 - strength))
+        if "decoded" in own:
+            picture = decode(styled)
+        elif styled.is_cuda:  # which takes hardly longer for two; a CPU would only need twice the memory
+            picture, own["decoded"] = decode(torch.cat([styled, latents])).chunk(2)
+        else:
+            picture, own["decoded"] = decode(styled), decode(latents)
+        picture = restore_lost(picture.clamp(0, 1), own["decoded"].clamp(0, 1), padded, max(0, 1 - strength))
         return picture[:, :, :height, :width].clamp(0, 1)
 
     def enable_tiling(self) -> None:

@@ -56,6 +56,18 @@ def test_prompts_and_images_broadcast(tiny_pipeline):
         tiny_pipeline([one, two], ["a", "b", "c"])
 
 
+def test_a_photo_in_several_styles_is_encoded_and_decoded_itself_only_once(tiny_pipeline, monkeypatch):
+    calls, prompts = [], ["ink", "snow", "fog"]
+    alone = [np.asarray(tiny_pipeline(photo(), prompt).images[0]) for prompt in prompts]
+    for name in ("encode_images", "decode_latents"):
+        step = getattr(tiny_pipeline, name)
+        monkeypatch.setattr(tiny_pipeline, name, lambda *args, name=name, step=step: (calls.append(name), step(*args))[1])
+    assert np.array_equal(alone, tiny_pipeline(photo(), prompts).images)
+    assert calls.count("encode_images") == 1 and calls.count("decode_latents") == 4
+    sampled = tiny_pipeline(photo(), ["ink", "ink"], generator=torch.Generator().manual_seed(0)).images
+    assert not np.array_equal(*sampled)  # of latents of its own each
+
+
 def test_output_types(tiny_pipeline):
     source = photo()
     array = tiny_pipeline(source, "ink", output_type="np").images
