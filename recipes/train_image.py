@@ -1,14 +1,14 @@
 """Stage 6: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
 
-The text tower stays as it is. Pictures are real artworks, photos, and the styles' pictures of stage 4; their crops are cut, and
-SqueezeNet's statistics of them measured, once. So few artworks teach little from scratch, and are soon learned by heart. So the tower
-learns what an ImageNet network knows: a linear head on its output, thrown away afterwards, learns those statistics, and instead of the art
-styles' labels the tower learns how likely a linear probe on the statistics finds each of them, in photos and effects as well (Hinton et
-al., arXiv 1503.02531); a picture is judged by a probe that did not learn from it, or its likelihoods would be its label. A style is in
-every patch, wherever it lies, and a motif is not: in three steps of four the tower sees half of a picture's patches, in any order, and
-some of another picture's among them (Yun et al., arXiv 1905.04899). Augmentation: blur, noise, colour, erased patches, and for half of
-each batch an adversarial perturbation of the pixels (fast gradient sign, Goodfellow et al., arXiv 1412.6572). A tenth of the pictures
-is watched, not learned.
+The text tower stays as it is. Pictures are real artworks, photos, and the styles' pictures of stage 4. So few artworks teach little from
+scratch, and are soon learned by heart. So the tower learns what an ImageNet network knows, of ever new crops: a linear head on its output,
+thrown away afterwards, learns SqueezeNet's statistics, and instead of the art styles' labels the tower learns how likely a linear probe on
+the statistics finds each of them, in photos and effects as well (Hinton et al., arXiv 1503.02531); a picture is judged by a probe that
+did not learn from it, or its likelihoods would be its label. A third of the pictures have other colours than their own and teach only this.
+A style is in every patch, wherever it lies, and a motif is not: in three steps of four the tower sees half of a picture's patches, in any
+order, and some of another picture's among them (Yun et al., arXiv 1905.04899). Augmentation: blur, noise, colour, erased patches, and for
+half of each batch an adversarial perturbation of the pixels (fast gradient sign, Goodfellow et al., arXiv 1412.6572). A tenth of the
+artworks is watched, not learned; ``watched.txt`` names them, and an earlier run's is to be copied when its tower is trained on.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from augment import augment, shuffle
+from augment import augment, recoloured, shuffle
 from choose_artworks import ARTISTS
-from data import random_crop, read_folder
+from data import read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
 from probe import TAPS, statistics
@@ -59,7 +59,9 @@ TOLD = (
     "chinese ink painting",
 )  # fmt: skip
 MOVEMENT = 20  # artworks that make a label one of real pictures
-FOLDS = 4  # probes, each of which leaves out a part of the artworks and judges it
+FOLDS = 4  # probes, each of which leaves out a part of the pictures and judges it
+SIDE = 256  # px, to which pictures are squeezed, as the encoder squeezes a whole picture
+BY_NAME = 0.25  # weight of the labels of real pictures, of which there are few
 
 
 def pooled_output(tower: torch.nn.Module, images: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -69,94 +71,137 @@ def pooled_output(tower: torch.nn.Module, images: torch.Tensor, places: torch.Te
 
 
 class Pictures:
-    """Labelled pictures: each label is a style of the vocabulary, an artwork's style label, or a photo."""
+    """Labelled pictures: each label is a style of the vocabulary, an artwork's style label, or a photo.
 
-    def __init__(self, photos: str, art: str, targets: Path):
-        names, artists = [s["name"] for s in vocabulary()], {artist: style for style, artist in ARTISTS.items()}
-        self.pools: dict[str, list] = {"photo": [p.load() for p in read_folder(photos)]}
-        for picture in read_folder(art):
-            if picture.style in LEFT_OUT:
-                continue
-            work = picture.load()
+    ``pixels`` (N, 3, SIDE, SIDE), uint8; ``rows`` are those of each of the ``labels``, as ``watched`` (N,) is True for no row of theirs.
+    """
+
+    def __init__(self, photos: str, art: str, targets: list[Path], watched: Path):
+        artists = {artist: style for style, artist in ARTISTS.items()}
+        works = [p for p in read_folder(art) if p.style not in LEFT_OUT]
+        if not watched.exists():
+            names = sorted(p.path.name for p in works)
+            watched.write_text("\n".join(np.random.default_rng(0).permutation(names)[: len(names) // 10]) + "\n", encoding="utf-8")
+        aside = set(watched.read_text(encoding="utf-8").split("\n"))
+        pixels, pools, watching = [], {}, []
+
+        def add(picture: torch.Tensor, labels: list[str], watched: bool = False):
+            for label in labels:
+                pools.setdefault(label, []).append(len(pixels))
+            if picture.shape[1:] != (SIDE, SIDE):
+                small = F.interpolate(picture[None].float(), (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+                picture = small[0].round().clamp(0, 255).byte()
+            pixels.append(picture)
+            watching.append(watched)
+
+        for photo in read_folder(photos):
+            add(photo.load(), ["photo"])
+        for work in works:
             # An artist's pictures show the movement as well.
-            # No set: its order changes from run to run, and with it what the labels' indices in the crops that are kept would mean.
-            for style in dict.fromkeys([SAME.get(picture.style, picture.style.lower()), artists.get(picture.artist)]):
-                if style:
-                    self.pools.setdefault(style, []).append(work)
-        self.real = [style for style, works in self.pools.items() if len(works) >= MOVEMENT]
-        for name in names:
-            path = targets / f"{slug(name)}.npz"
-            if path.exists():
-                with np.load(path) as file:
-                    self.pools.setdefault(name, []).extend(torch.from_numpy(file["pictures"]).permute(0, 3, 1, 2))
-        self.labels = list(self.pools)
+            # No set: its order changes from run to run.
+            styles = dict.fromkeys([SAME.get(work.style, work.style.lower()), artists.get(work.artist)])
+            add(work.load(), [style for style in styles if style], work.path.name in aside)
+        self.real = [label for label, rows in pools.items() if label != "photo" and len(rows) >= MOVEMENT]
+        for style in vocabulary():
+            for path in (folder / f"{slug(style['name'])}.npz" for folder in targets):
+                if path.exists():
+                    with np.load(path) as file:
+                        for picture in file["pictures"]:
+                            add(torch.from_numpy(picture).permute(2, 0, 1), [style["name"]])
+        self.pixels, self.watched, self.labels = torch.stack(pixels), torch.tensor(watching), list(pools)
+        self.all_rows = list(pools.values())
+        self.rows = [np.array([row for row in rows if not watching[row]], dtype=int) for rows in self.all_rows]
+        self.folds = torch.arange(len(pixels)) * 2654435761 % 2**32 // 2**8 % FOLDS  # scattered by Knuth's multiplicative hash
 
     def related(self) -> torch.Tensor:
         """(labels, labels), True where an artwork has both: the one is no mistake for the other."""
-        own = [{id(picture) for picture in self.pools[label]} for label in self.labels]
+        own = [set(rows) for rows in self.all_rows]
         shared = torch.tensor([[bool(a & b) for b in own] for a in own])
         return shared & ~torch.eye(len(own), dtype=torch.bool)
 
-    def crops(self, size: int, rng: np.random.Generator):
-        """Yields crops (3, size, size) in 0..1, their labels' indices and their pictures' numbers: more where pictures are real or few."""
-        numbers: dict[int, int] = {}
-        for index, (label, pool) in enumerate(self.pools.items()):
-            real = label in self.real
-            times = 2 if label == "photo" else 10 if real else 3 if len(pool) < 40 else 1
-            for picture in times * pool:
-                side = min(picture.shape[1:])
-                if label != "photo" and rng.random() < 0.2:  # squeezed to a square, as the encoder does with a whole picture
-                    image = picture[None].float() / 255
-                else:
-                    crop = side if rng.random() < 0.35 else int(rng.integers(int((0.4 if real else 0.6) * side), side + 1))
-                    image = random_crop(picture, crop, rng)[None].float() / 255
-                image = F.interpolate(image, (size, size), mode="bilinear", antialias=True, align_corners=False)
-                yield image[0].clamp(0, 1), index, numbers.setdefault(id(picture), len(numbers))
+
+def cut(pictures: torch.Tensor, size: int, least: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Crops (B, 3, size, size) in 0..1 of pictures (B, 3, H, W), uint8, half of them mirrored, a third whole, and the others' sides
+    between ``least`` (B,) of the picture's and all of it, one side up to a third longer than the other."""
+    count, device = len(pictures), pictures.device
+    rand = lambda: torch.rand(count, generator=generator, device=device)
+    side = torch.where(rand() < 0.35, 1.0, least + (1 - least) * rand())
+    wide, high = ((side * 0.75 ** (rand() * (side < 1))) for _ in range(2))
+    mirror = torch.where(rand() < 0.5, -1.0, 1.0)
+    zero = torch.zeros(count, device=device)
+    where = [mirror * wide, zero, (2 * rand() - 1) * (1 - wide), zero, high, (2 * rand() - 1) * (1 - high)]
+    grid = F.affine_grid(torch.stack(where, 1).unflatten(1, (2, 3)), (count, 3, 2 * size, 2 * size), align_corners=False)
+    # Twice as fine as asked for: sampling does not smooth what lies between.
+    return F.avg_pool2d(F.grid_sample(pictures.float() / 255, grid, padding_mode="border", align_corners=False), 2)
 
 
-@torch.no_grad()
-def measured_crops(pictures: Pictures, squeezenet: str, size: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """The crops as bytes, their labels, whether they are only watched, the leading principal components (crops, WIDTH) of their
-    statistics, of unit variance, and how likely a probe that learned from other pictures, none of them watched, finds the styles TOLD."""
-    from sklearn.linear_model import LogisticRegression
+class Teacher(torch.nn.Module):
+    """What SqueezeNet's statistics say of pictures: their leading principal components, and how likely they show each style of `TOLD`.
 
-    features = SqueezeNetFeatures(squeezenet, TAPS)
-    images, labels, numbers, rows = [], [], [], []
-    for image, label, number in pictures.crops(size, rng):
-        images.append((255 * image).round().byte())
-        labels.append(label)
-        numbers.append(number)
-        rows.append(statistics(features, image[None], size)[0])
-    rows = torch.stack(rows)
-    rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-4)
-    some = rows[torch.from_numpy(rng.permutation(len(rows))[:8000])]
-    _, values, axes = torch.linalg.svd(some, full_matrices=False)
-    known = rows @ (axes[:WIDTH].T * (len(some) ** 0.5 / values[:WIDTH]))
-    labels = torch.tensor(labels)
-    scattered = torch.tensor(numbers) * 2654435761 % 2**32 // 2**8  # by Knuth's multiplicative hash
-    watched, folds = scattered % 10 == 3, scattered // 10 % FOLDS
-    styles = [pictures.labels.index(style) for style in TOLD]
-    told, likely = torch.isin(labels, torch.tensor(styles)) & ~watched, torch.zeros(len(rows), len(TOLD))
-    for fold in range(FOLDS):
-        others, own = told & (folds != fold), folds == fold
-        probe = LogisticRegression(C=0.001, class_weight="balanced", max_iter=300).fit(rows[others], labels[others])
-        likely[own] = torch.from_numpy(probe.predict_proba(rows[own])[:, [probe.classes_.tolist().index(i) for i in styles]]).float()
-    own = labels[told, None] == torch.tensor(styles)
-    found = own.gather(1, likely[told].argsort(1, descending=True)[:, :3]).any(1)
-    print(f"the probes find the style of {found.float().mean():.0%} of the crops among three", flush=True)
-    return {"images": torch.stack(images), "labels": labels, "watched": watched, "known": known, "likely": likely}
+    Its tensors are fitted by `fit`, once.
+    """
+
+    def __init__(self, squeezenet: str, size: int):
+        super().__init__()
+        self.features, self.size = SqueezeNetFeatures(squeezenet, TAPS), size
+        width = sum(2 * channels for channels in self.features.channels)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.register_buffer("axes", torch.zeros(width, WIDTH))
+        self.register_buffer("probes", torch.zeros(FOLDS, width + 1, len(TOLD)))
+
+    @torch.no_grad()
+    def forward(self, images: torch.Tensor, folds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pictures (B, 3, H, W) in 0..1 and which probe did not learn from each -> (B, WIDTH) of unit variance, (B, styles)."""
+        rows = (statistics(self.features, images, self.size) - self.mean) / self.deviation
+        found = torch.einsum("bw,fws->bfs", rows, self.probes[:, :-1]) + self.probes[:, -1]
+        return rows @ self.axes, found[torch.arange(len(rows)), folds].softmax(1)
+
+    @torch.no_grad()
+    def fit(self, pictures: Pictures, times: int, generator: torch.Generator) -> None:
+        """Measures ``times`` crops of every artwork, and one of every other picture."""
+        from sklearn.linear_model import LogisticRegression
+
+        styles = [pictures.labels.index(style) for style in TOLD]
+        labels = torch.full((len(pictures.pixels),), -1)
+        for index in styles:
+            labels[pictures.rows[index]] = index
+        real = np.unique(np.concatenate([pictures.rows[pictures.labels.index(label)] for label in pictures.real]))
+        seen = torch.from_numpy(np.concatenate([np.arange(len(labels)), *[real] * (times - 1)]))
+        rows, device = [], self.mean.device
+        for at in range(0, len(seen), 64):
+            own = pictures.pixels[seen[at : at + 64]].to(device)
+            crops = cut(own, self.size, torch.full((len(own),), 0.5, device=device), generator)
+            rows.append(statistics(self.features, crops, self.size).cpu())
+        rows = torch.cat(rows)
+        self.mean, self.deviation = rows.mean(0).to(device), (rows.std(0) + 1e-4).to(device)
+        rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-4)
+        some = rows[torch.randperm(len(rows))[:8000]]
+        _, values, axes = torch.linalg.svd(some, full_matrices=False)
+        self.axes = (axes[:WIDTH].T * (len(some) ** 0.5 / values[:WIDTH])).to(device)
+        told, folds, right = labels[seen] >= 0, pictures.folds[seen], 0
+        for fold in range(FOLDS):
+            others, own = told & (folds != fold), told & (folds == fold)
+            probe = LogisticRegression(C=0.001, class_weight="balanced", max_iter=300).fit(rows[others], labels[seen[others]])
+            place = [probe.classes_.tolist().index(index) for index in styles]
+            weights = np.concatenate([probe.coef_[place].T, probe.intercept_[None, place]])
+            self.probes[fold] = torch.from_numpy(weights).to(self.probes)
+            ranks = probe.predict_proba(rows[own])[:, place].argsort(1)[:, -3:]
+            right += (labels[seen[own]].numpy()[:, None] == np.array(styles)[ranks]).any(1).sum()
+        print(f"the probes find the style of {right / told.sum():.0%} of the crops among three", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--art", required=True)
-    parser.add_argument("--targets", required=True)
+    parser.add_argument("--targets", required=True, nargs="+", type=Path, help="folders made by make_targets.py")
     parser.add_argument("--siglip", required=True, help="folder made by train_text.py, or an earlier one of this stage")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="ends then at the latest, the rate following the clock")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--epsilon", type=float, default=3 / 255, help="largest size of the adversarial perturbation")
@@ -167,25 +212,26 @@ def main():
     out, device = Path(args.out), torch.device(args.device)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
+    torch.set_float32_matmul_precision("high")
     model = SiglipModel.from_pretrained(args.siglip).to(device, torch.float32)
     model.text_model.requires_grad_(False)
     encoder = StyleEncoder(model, AutoTokenizer.from_pretrained(args.tokenizer))
     tower, size = model.vision_model, model.config.vision_config.image_size
     rng = np.random.default_rng(args.seed)
 
-    pictures = Pictures(args.photos, args.art, Path(args.targets))
+    pictures = Pictures(args.photos, args.art, args.targets, out / "watched.txt")
     names, real = pictures.labels, [pictures.labels.index(label) for label in pictures.real]
-    print(f"{len(names)} labels: {', '.join(f'{k} {len(v)}' for k, v in pictures.pools.items())}", flush=True)
-    if not (out / "crops.safetensors").exists():
-        save_file(measured_crops(pictures, args.squeezenet, size, rng), out / "crops.part")
-        (out / "crops.part").rename(out / "crops.safetensors")
-    crops = load_file(out / "crops.safetensors")
-    related = pictures.related().to(device)
-    del pictures
-    watched, patch = crops["watched"], model.config.vision_config.patch_size
-    every = torch.arange((size // patch) ** 2)
-    rows = [(crops["labels"].eq(index) & ~watched).nonzero()[:, 0].numpy() for index in range(len(names))]
-    learned = [index for index, own in enumerate(rows) if len(own)]  # all of a label's few pictures may be watched
+    print(f"{len(names)} labels: {', '.join(f'{k} {len(v)}' for k, v in zip(names, pictures.rows))}", flush=True)
+    teacher = Teacher(args.squeezenet, size).to(device)
+    if not (out / "teacher.safetensors").exists():
+        teacher.fit(pictures, 4, torch.Generator(device).manual_seed(args.seed))
+        save_file({name: value.contiguous() for name, value in teacher.named_buffers(recurse=False)}, out / "teacher.part")
+        (out / "teacher.part").rename(out / "teacher.safetensors")
+    teacher.load_state_dict(load_file(out / "teacher.safetensors", device.type), strict=False)
+    pixels, related, folds = pictures.pixels.to(device), pictures.related().to(device), pictures.folds.to(device)
+    patch = model.config.vision_config.patch_size
+    every = torch.arange((size // patch) ** 2, device=device)
+    learned = [index for index, own in enumerate(pictures.rows) if len(own)]  # all of a label's few pictures may be watched
 
     wordings = {s["name"]: [s["name"], *s["wordings"]] for s in vocabulary()}
     with torch.no_grad():  # (labels, sentences, E): a style's name, wordings and paraphrases, or templates where these are few
@@ -210,62 +256,70 @@ def main():
         muon.state.clear()  # of another step: the training was killed between the two files
 
     @torch.no_grad()
-    def found(which: torch.Tensor) -> float:
-        """How often an artwork's style is among the three nearest of those TOLD."""
+    def found(watched: bool) -> list[float]:
+        """How often an artwork's style is the nearest and among the three nearest of those TOLD."""
         parts.ema.eval()
-        places = []
+        shares = []
         for place, style in enumerate(TOLD):
-            own = (crops["labels"].eq(names.index(style)) & which).nonzero()[:120, 0]
-            if len(own):
-                pooled = parts.ema(pixel_values=2 * crops["images"][own].to(device).float() / 255 - 1).pooler_output
-                near = F.normalize(pooled, dim=-1) @ told.T
-                places.append((near.argsort(1, descending=True)[:, :3] == place).any(1).float().mean().item())
-        return float(np.mean(places))
+            own = [row for row in pictures.all_rows[names.index(style)] if bool(pictures.watched[row]) == watched][:120]
+            images = F.interpolate(pixels[own].float() / 255, (size, size), mode="bilinear", antialias=True, align_corners=False)
+            near = F.normalize(parts.ema(pixel_values=2 * images - 1).pooler_output, dim=-1) @ told.T
+            order = near.argsort(1, descending=True)
+            shares.append([(order[:, :n] == place).any(1).float().mean().item() for n in (1, 3)])
+        return np.mean(shares, 0).round(3).tolist()
 
-    then, log = time.time(), []
+    began = then = time.time()
+    log = []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        generator = torch.Generator().manual_seed(step)
+        generator = torch.Generator(device).manual_seed(step)
+        done = max(step / args.steps, (time.time() - began) / (60 * args.minutes))
+        last = step + 1 == args.steps or done >= 1
         for group in optimizer.param_groups + muon.param_groups:
-            group["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+            group["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1))))
         labels = rng.choice(learned, args.batch)
         labels[::2] = rng.choice(real, len(labels[::2]))  # half from the labels with many real pictures
-        chosen = torch.from_numpy(np.array([rng.choice(rows[label]) for label in labels]))
-        images = crops["images"][chosen].float() / 255
-        mirrored = torch.from_numpy(rng.random(args.batch) < 0.5)[:, None, None, None]
-        images = augment(torch.where(mirrored, images.flip(3), images), generator)
-        labels = torch.from_numpy(labels)
-        said = bank[labels, torch.from_numpy(rng.integers(WORDINGS, size=args.batch))]
-        wanted = [F.one_hot(labels, len(names)).float(), said.cpu(), crops["known"][chosen], crops["likely"][chosen]]
-        excused, places = related[labels].cpu(), every
+        chosen = torch.from_numpy(np.array([rng.choice(pictures.rows[label]) for label in labels])).to(device)
+        labels, is_real = (torch.from_numpy(each).to(device) for each in (labels, np.isin(labels, real)))
+        weight = torch.where(is_real, BY_NAME, 1.0)
+        rand = lambda *shape: torch.rand(*shape, generator=generator, device=device)
+        with torch.no_grad():
+            images = cut(pixels[chosen], size, torch.where(is_real, 0.4, 0.6), generator)
+            foreign = torch.arange(args.batch, device=device) % 3 == 2
+            weight = weight * ~foreign
+            images = torch.where(foreign[:, None, None, None], recoloured(images, generator), images)
+            known, likely = teacher(images, folds[chosen])
+        images = augment(images, generator)
+        said = bank[labels, torch.from_numpy(rng.integers(WORDINGS, size=args.batch)).to(device)]
+        wanted = [F.one_hot(labels, len(names)).float(), said, known, likely, weight[:, None]]
+        excused, places = related[labels], every
         if step % 4:
-            shares = 0.5 * torch.rand(args.batch, 1, generator=generator) * (torch.rand(args.batch, 1, generator=generator) < 0.4)
+            shares = 0.5 * rand(args.batch, 1) * (rand(args.batch, 1) < 0.4)
             images = shuffle(images, patch, shares, generator)
             wanted = [torch.lerp(own, own.roll(2, 0), shares) for own in wanted]
-            excused |= excused.roll(2, 0)
-            places = every[torch.randperm(len(every), generator=generator)[: len(every) // 2]]
-        images, excused = images.to(device), (excused & (wanted[0] == 0)).to(device)
-        wanted = [each.to(device) for each in wanted]
+            excused = excused | (excused.roll(2, 0) & (shares > 0))
+            places = every[torch.randperm(len(every), generator=generator, device=device)[: len(every) // 2]]
+        excused = excused & (wanted[0] == 0)
         # Half of the time against the labels' centres, a quarter against their names, a quarter against one wording of each.
         classes = centre if rng.random() < 0.5 else bank[:, 0 if rng.random() < 0.5 else int(rng.integers(WORDINGS))]
 
-        def loss_of(images, excused, labels, said, known, likely):
+        def loss_of(images, excused, labels, said, known, likely, weight):
             with torch.autocast(device.type, torch.bfloat16):
                 pooled = pooled_output(tower, images, places)
             pooled = pooled.float()
             embedding = F.normalize(pooled, dim=-1)
             sharp = scale.exp().clamp(max=60) * embedding
             logits = sharp @ classes.T - 50.0 * excused
-            sentence = 1 - (embedding * said).sum(-1).mean()
-            taught = 2 * F.cross_entropy(sharp @ told.T, likely) + 1.5 * F.mse_loss(head(pooled), known)
-            return F.cross_entropy(logits, labels) + sentence + taught, logits
+            named = F.cross_entropy(logits, labels, reduction="none") + 1 - (embedding * said).sum(-1)
+            taught = [F.cross_entropy(sharp @ told.T, likely), F.mse_loss(head(pooled), known)]
+            return (weight[:, 0] * named).mean() + 2 * taught[0] + 1.5 * taught[1], torch.stack([*taught, named.mean()]).detach()
 
         half = args.batch // 2
         attacked = images[:half].clone().requires_grad_(True)
         (gradient,) = torch.autograd.grad(loss_of(attacked, excused[:half], *(each[:half] for each in wanted))[0], attacked)
-        epsilon = args.epsilon * torch.rand(half, 1, 1, 1, generator=generator).to(device)
+        epsilon = args.epsilon * rand(half, 1, 1, 1)
         attacked = (attacked + epsilon * gradient.sign()).clamp(0, 1).detach()
-        loss, logits = loss_of(torch.cat([attacked, images[half:]]), excused, *wanted)
+        loss, terms = loss_of(torch.cat([attacked, images[half:]]), excused, *wanted)
         for each in (optimizer, muon):
             each.zero_grad(set_to_none=True)
         loss.backward()
@@ -275,20 +329,22 @@ def main():
         with torch.no_grad():
             for mean, live in zip(parts.ema.parameters(), tower.parameters()):
                 mean.lerp_(live, 1 - min(0.996, (1 + step) / (10 + step)))
-        log.append([loss.item(), (logits.argmax(-1).cpu() == labels).float().mean().item()])
+        log.append(terms)
         if (step + 1) % 50 == 0:
-            loss, accuracy = np.mean(log, 0)
-            row = {"step": step + 1, "loss": loss, "accuracy": accuracy, "s_per_step": (time.time() - then) / len(log)}
+            likely, known, named = torch.stack(log).mean(0).tolist()
+            row = {"step": step + 1, "likely": likely, "known": known, "named": named, "s_per_step": (time.time() - then) / len(log)}
             print(json.dumps({key: round(float(value), 3) for key, value in row.items()}), flush=True)
             then, log = time.time(), []
-        if (step + 1) % 400 == 0 or step + 1 == args.steps:
-            print(json.dumps({"learned, top 3": round(found(~watched), 3), "watched, top 3": round(found(watched), 3)}), flush=True)
+        if (step + 1) % 400 == 0 or last:
+            print(json.dumps({"learned, top 1 and 3": found(False), "watched, top 1 and 3": found(True)}), flush=True)
             checkpoint.save(out / "muon.safetensors", step + 1, {}, muon)
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"parts": parts}, optimizer)
             made = copy.deepcopy(model)
             made.vision_model.load_state_dict(parts.ema.state_dict())
             made.save_pretrained(out / "siglip")
             then = time.time()
+        if last:
+            break
 
 
 if __name__ == "__main__":
