@@ -1,6 +1,10 @@
-"""Stage 5: the fusion. It learns to turn a photo's latents into those of the style's picture, the sentence being the condition."""
+"""Stage 5: the fusion. It learns to turn a photo's latents into those of the style's picture, the sentence being the condition.
+
+With --decoder the VAE's decoder learns along: strokes and dots as the fusion asks for them, and photos as before. The encoder stays.
+"""
 
 import argparse
+import copy
 import json
 import time
 from pathlib import Path
@@ -34,6 +38,7 @@ SHARES = dict.fromkeys(("cubism", "pointillism", "abstract expressionism", "char
 SHARES |= dict.fromkeys(("halftone", "comic book", "newsprint", "risograph", "engraving", "lichtenstein", "ukiyo-e", "naive art"), 2.0)
 SHARES |= dict.fromkeys(("blueprint", "cartoon", "anime", "graffiti", "sepia", "neon", "cyberpunk", "vaporwave", "hologram", "glitch"), 2.0)
 SHARES |= dict.fromkeys(("pop art", "tapestry", "paper cut", "art deco poster", "vintage poster", "pixel art"), 4.0)  # new or hardest
+REBUILT = 10.0  # weight of what the decoder makes of photos' and targets' own latents
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
 PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
@@ -151,6 +156,17 @@ def encode(encoder: StyleEncoder, texts: list[str]) -> torch.Tensor:
     return torch.cat([encoder.encode_text(texts[at : at + 200]) for at in range(0, len(texts), 200)]).cpu()
 
 
+@torch.no_grad()
+def depicted(features: SqueezeNetFeatures, photos: np.ndarray, device) -> torch.Tensor:
+    """(photos, C): the last tap's features of photos (P, H, W, 3), uint8, averaged over all places."""
+    found = []
+    for at in range(0, len(photos), 32):
+        batch = torch.from_numpy(photos[at : at + 32]).to(device).permute(0, 3, 1, 2).float() / 255
+        with torch.autocast(device.type, torch.bfloat16):
+            found.append(features(batch)[-1].mean((2, 3)).float())
+    return torch.cat(found)
+
+
 def missed(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, style: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """``count`` photos, and what the fusion's latents of them lack to those of the style's pictures."""
     photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
@@ -211,8 +227,10 @@ def main():
     parser.add_argument("--anew", nargs="*", default=[], help="styles whose targets are others than the earlier fusion's: new textures")
     parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="ends then at the latest, the rate following the clock")
     parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every second step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--decoder", type=float, default=0.0, help="learning rate of the VAE's decoder, which otherwise stays as it is")
     parser.add_argument("--wordings", type=int, default=48)
     parser.add_argument("--config", type=json.loads, default={}, help="config values of the fusion, as JSON")
     parser.add_argument("--seed", type=int, default=0)
@@ -221,6 +239,7 @@ def main():
 
     out, device = args.out, torch.device(args.device)
     torch.manual_seed(args.seed)
+    torch.set_float32_matmul_precision("high")
     vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32, memory_format=torch.channels_last).requires_grad_(False).eval()
     siglip = SiglipModel.from_pretrained(args.siglip).to(device, torch.float32).eval()
     encoder = StyleEncoder(siglip, AutoTokenizer.from_pretrained(args.tokenizer))
@@ -254,6 +273,12 @@ def main():
         "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
         "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": 1.0}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
     }
+    shown = vae
+    if args.decoder:
+        shown = copy.deepcopy(vae).to(memory_format=torch.contiguous_format)
+        decoder = [*vae.decoder.requires_grad_().parameters(), *vae.post_quant_conv.requires_grad_().parameters()]
+        group = {"params": decoder, "rate": args.decoder / args.lr}
+        optimizers["decoder"] = torch.optim.AdamW([group], betas=(0.9, 0.99), weight_decay=1e-4)
     critics = torch.optim.AdamW(critic.parameters(), lr=2e-3, betas=(0.5, 0.98), weight_decay=0.01)
     encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
     if not (out / "checkpoint.safetensors").exists():
@@ -267,15 +292,20 @@ def main():
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
         optimizers["muon"].state.clear()  # of another step: the training was killed between the two files
+    if args.decoder:
+        checkpoint.load(out / "decoder.safetensors", {"vae": vae, "shown": shown}, optimizers["decoder"])
     checkpoint.load(out / "critic.safetensors", {"critic": critic}, critics)
 
-    decode = lambda z: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
-    losses = PictureLosses(features, probe, tokens, content=1.6)
+    decode = lambda z, vae=vae: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
+    losses = PictureLosses(features, probe, tokens, content=1.6, others=depicted(features, pairs.photos, device))
     ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
-    then, log = time.time(), []
+    began = then = time.time()
+    log = []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        lr = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+        done = max(step / args.steps, (time.time() - began) / (60 * args.minutes))
+        last = step + 1 == args.steps or done >= 1
+        lr = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1))))
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = lr * group["rate"]
@@ -289,10 +319,12 @@ def main():
                 source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
             latents = fusion(source, style)
             made = decode(latents)
-            with torch.no_grad():
-                decoded, seen_photos = decode(target), decode(source)
+            with torch.set_grad_enabled(args.decoder > 0):
+                rebuilt = decode(torch.cat([target, source])).float()
+        missed_by = 2 * (rebuilt - torch.cat([pictures, photos]))  # as the VAE's own training has it, of pixels in -1..1
+        decoded, seen_photos = rebuilt.detach().chunk(2)
         # As the pipeline shows it, and the target as well, or the critic would tell it by what the decoder cannot draw.
-        made, decoded = (restore_lost(picture.float(), seen_photos.float(), photos) for picture in (made, decoded))
+        made, decoded = (restore_lost(picture.float(), seen_photos, photos) for picture in (made, decoded))
         decoded = decoded.clamp(0, 1)
         latent = (latents.float() - target).abs().mean((1, 2, 3))
         seen = losses.look(made, pictures, photos)
@@ -302,14 +334,19 @@ def main():
         if step % 20 == 0:
             ratio += 0.1 * (gradient_ratio(loss, complaint, made) - ratio)
         loss = loss + CRITIC * ratio * complaint
-        fusion.zero_grad(set_to_none=True)
+        if args.decoder:
+            loss = loss + REBUILT * (missed_by.abs().mean() + 2 * missed_by.square().mean())
+        for optimizer in optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for optimizer in optimizers.values():
             optimizer.step()
         with torch.no_grad():
             keep = min(0.998, (step + 1) / (step + 10))
             torch._foreach_lerp_([*ema.parameters()], [*fusion.parameters()], 1 - keep)
+            torch._foreach_lerp_([*shown.parameters()], [*vae.parameters()], 1 - keep)
         with torch.autocast(device.type, torch.bfloat16):
             with torch.no_grad():
                 real = features(decoded)
@@ -317,19 +354,24 @@ def main():
         critics.zero_grad()
         errs.backward()
         critics.step()
-        log.append(torch.cat([terms, torch.stack([complaint.detach(), errs.detach()])]))
+        log.append(torch.cat([terms, torch.stack([complaint.detach(), errs.detach(), missed_by.detach().square().mean()])]))
         if (step + 1) % 50 == 0:
             means = torch.stack(log).nanmean(0).tolist()
-            row = dict(zip((*TERMS, "complaint", "critic"), means), s_per_step=(time.time() - then) / len(log))
+            row = dict(zip((*TERMS, "complaint", "critic", "rebuilt"), means), s_per_step=(time.time() - then) / len(log))
             print(json.dumps({"step": step + 1, **{key: round(value, 4) for key, value in row.items()}}), flush=True)
             then, log = time.time(), []
-        if (step + 1) % 100 == 0 or step + 1 == args.steps:
+        if (step + 1) % 100 == 0 or last:
             checkpoint.save(out / "critic.safetensors", step + 1, {"critic": critic}, critics)
             checkpoint.save(out / "muon.safetensors", step + 1, {}, optimizers["muon"])
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
+            if args.decoder:
+                checkpoint.save(out / "decoder.safetensors", step + 1, {"vae": vae, "shown": shown}, optimizers["decoder"])
+                shown.save_pretrained(out / "vae")
             ema.save_pretrained(out / "fusion")
-        if (step + 1) % 500 == 0 or step + 1 == args.steps:
-            sheet(pairs, ema, encode_images, decode, out / "sheet.png", device)
+        if (step + 1) % 500 == 0 or last:
+            sheet(pairs, ema, encode_images, lambda z: decode(z, shown), out / "sheet.png", device)
+        if last:
+            break
 
 
 @torch.no_grad()

@@ -16,9 +16,11 @@ def save(
     path: str | os.PathLike, step: int, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer, info: dict | None = None
 ) -> None:
     """Writes the modules' and the optimizer's state after ``step`` steps, and ``info`` (JSON); an old file stays until it is whole."""
-    tensors = {f"{name}/{key}": value.detach().clone() for name, module in modules.items() for key, value in module.state_dict().items()}
+    # The file takes no channels-last tensors, and none that share memory.
+    copy = lambda value: value.detach().clone(memory_format=torch.contiguous_format)
+    tensors = {f"{name}/{key}": copy(value) for name, module in modules.items() for key, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer/{index}/{key}": value.clone() for key, value in state.items()})
+        tensors.update({f"optimizer/{index}/{key}": copy(value) for key, value in state.items()})
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
         with replacing(os.fspath(path)) as partial:
