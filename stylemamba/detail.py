@@ -99,7 +99,9 @@ def as_floats(photo: torch.Tensor) -> torch.Tensor:
 
 
 def _luminance(picture: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("bchw,c->bhw", picture, picture.new_tensor(LUMA))[:, None]
+    # No tensor of the weights: to bring it to a GPU would end a graph's capture.
+    red, green, blue = picture.split(1, 1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def _window_mean(values: torch.Tensor) -> torch.Tensor:
