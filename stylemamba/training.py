@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from . import checkpoint
+from .detail import restore_lost
 from .errors import StyleMambaError
 from .graphs import GraphedCalls
 from .images import load_images
@@ -214,7 +215,7 @@ def train_on_style(
                     save_state(step)
                 if callback is not None:
                     facts = {"step": step, "num_train_steps": num_train_steps, "score": history[-1]["score"], "losses": numbers}
-                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, known_of([0])[0], condition)})
+                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0])[0], condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
             moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
@@ -231,7 +232,7 @@ def train_on_style(
                 "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")} if history else {},
             }
             with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
-                info["preview"] = encode_preview(_preview(pipe, fusion, known_of([0])[0], condition))
+                info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0])[0], condition))
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
             save_state(step)
     return history
@@ -333,6 +334,9 @@ def _crops(photos: list[Image.Image], size: int, at_least: int, seed: int) -> to
 
 
 @torch.no_grad()
-def _preview(pipe, fusion, latents, style) -> Image.Image:
-    picture = pipe.decode_latents(fusion(latents.to(fusion.dtype), style.to(fusion.dtype)))
+def _preview(pipe, fusion, photo, latents, style) -> Image.Image:
+    """The picture that the pipeline makes of the photo, with its detail given back."""
+    styled = fusion(latents.to(fusion.dtype), style.to(fusion.dtype))
+    picture, seen = (pipe.decode_latents(each).clamp(0, 1) for each in (styled, latents))
+    picture = restore_lost(picture, seen, photo)
     return pipe.image_processor.postprocess(picture.clamp(0, 1), "pil", do_denormalize=[False])[0]

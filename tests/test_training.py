@@ -110,6 +110,12 @@ def test_the_style_file_tells_what_it_is(tiny_pipeline, photos, tmp_path):
         assert preview.size == (32, 32) and difference < 20  # the photos are noise, which JPEG blurs
 
 
+def test_the_preview_is_the_pipelines_picture(tiny_pipeline):
+    photo, shown = synthetic_photo(32, 32), []
+    tiny_pipeline.train_on_style("fire", [photo], callback=lambda step, info: shown.append(info["preview"]()), **FAST)
+    assert np.abs(np.asarray(shown[-1], float) - np.asarray(tiny_pipeline(photo).images[0], float)).max() <= 1
+
+
 def test_training_ends_when_the_score_has_settled(tiny_pipeline, photos, tmp_path):
     rising = [0.01 * step for step in range(60)]
     assert not has_settled([]) and not has_settled([0.5] * 23) and has_settled([0.5] * 24)
