@@ -1,5 +1,7 @@
 """CUDA graphs: calls of a network captured once and replayed, which spares a GPU the wait for every single kernel's launch."""
 
+import contextlib
+import gc
 import warnings
 from collections.abc import Callable
 
@@ -46,7 +48,8 @@ class GraphedCalls:
         call = _Call(self.network) if isinstance(self.network, nn.Module) else self.network
         try:
             # One call beforehand is enough for what libraries set up at their first.
-            return torch.cuda.make_graphed_callables(call, samples, num_warmup_iters=1, allow_unused_input=True)
+            with _no_garbage_collected():
+                return torch.cuda.make_graphed_callables(call, samples, num_warmup_iters=1, allow_unused_input=True)
         except RuntimeError as error:
             # A capture that failed leaves CUDA's random numbers waiting for its end, which only another capture's brings.
             with torch.cuda.graph(torch.cuda.CUDAGraph()):
@@ -54,6 +57,19 @@ class GraphedCalls:
             reason = str(error).splitlines()[0]
             warnings.warn(f"These networks cannot be captured as a CUDA graph ({reason}); they are called as they are.", stacklevel=3)
             return self.network
+
+
+@contextlib.contextmanager
+def _no_garbage_collected():
+    """A graph of other weights or shapes that is freed during a capture would end it."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Call(nn.Module):
