@@ -160,14 +160,15 @@ def train_on_style(
 
         @torch.no_grad()
         def known_of(indices: list[int]) -> tuple[torch.Tensor, ...]:
-            """Photos' latents, their embeddings, and their pictures by the fusion as it was before the training."""
+            """Photos' latents, their embeddings, what the VAE makes of them, and their pictures by the fusion before the training."""
             # Of few photos all at once; of many one by one when a step first needs it, so that nobody waits for the first step or to
             # interrupt. Never as a step happens to need them: how many there are at a time changes the last bits, and a resumed training.
             for group in [[*range(len(photos))]] if len(photos) <= FEW else [[index] for index in indices]:
                 if group[0] not in known:
                     own = photos[group]
                     latents = pipe.encode_images(own).float()
-                    found = latents, encoder.encode_image(own), pipe.decode_latents(pipe.fuse(latents, condition)).clamp(0, 1)
+                    seen, untrained = (pipe.decode_latents(z).clamp(0, 1) for z in (latents, pipe.fuse(latents, condition)))
+                    found = latents, encoder.encode_image(own), seen, restore_lost(untrained, seen, own).clamp(0, 1)
                     known.update(zip(group, zip(*found)))
             return tuple(torch.stack(parts) for parts in zip(*(known[index] for index in indices)))
 
@@ -193,10 +194,10 @@ def train_on_style(
                 rng = np.random.default_rng((seed, step))
                 # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
                 pick = torch.from_numpy(np.append(0, 1 + rng.permutation(len(photos) - 1))[:batch_size]).to(device)
-                latents, photo_features, untrained = known_of(pick.tolist())
+                latents, photo_features, seen, untrained = known_of(pick.tolist())
                 generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 masks = losses["masked_direction"].draw(untrained.shape, generator).to(device)
-                features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, untrained, masks)
+                features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, seen, untrained, masks)
                 values = dict(zip(_Judged.LOSSES, found))
                 anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
                 values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
@@ -215,7 +216,7 @@ def train_on_style(
                     save_state(step)
                 if callback is not None:
                     facts = {"step": step, "num_train_steps": num_train_steps, "score": history[-1]["score"], "losses": numbers}
-                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0])[0], condition)})
+                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0]), condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
             moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
@@ -232,7 +233,7 @@ def train_on_style(
                 "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")} if history else {},
             }
             with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
-                info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0])[0], condition))
+                info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0]), condition))
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
             save_state(step)
     return history
@@ -241,7 +242,8 @@ def train_on_style(
 class _Judged(torch.nn.Module):
     """A batch's pictures by the fusion, judged: their features (B, E) and `LOSSES`, all that a step asks but for what iterations share.
 
-    Takes the photos' latents, the style, the photos, their features, their pictures by the untrained fusion, and masks.
+    Takes the photos' latents, the style, the photos, their features, what the VAE makes of them, their pictures by the untrained fusion,
+    and masks. Pictures are judged as the pipeline shows them, with the photo's detail given back.
     """
 
     LOSSES = ("global_direction", "masked_direction", "content", "total_variation", "token_grid")
@@ -250,13 +252,13 @@ class _Judged(torch.nn.Module):
         super().__init__()
         self.fusion, self.losses, self._decode, self._encode, self._direction = fusion, losses, decode, encode, direction
 
-    def forward(self, latents, condition, photos, photo_features, untrained, masks) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, latents, condition, photos, photo_features, seen, untrained, masks) -> tuple[torch.Tensor, torch.Tensor]:
         losses, device, direction = self.losses, latents.device.type, self._direction
         # On a GPU the networks run in bfloat16, which needs no loss scaling as fp16 does; losses and parameters stay in fp32.
         # A captured graph must not know weights by the copies that autocast keeps of them.
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
             styled = self.fusion(latents.to(self.fusion.dtype), condition).float()
-            pictures = self._decode(styled).clamp(0, 1)
+            pictures = restore_lost(self._decode(styled).clamp(0, 1), seen, photos).clamp(0, 1)
             features = self._encode(pictures)
             masked = losses["masked_direction"](pictures, photos, direction, masks=masks)
         values = (
@@ -334,9 +336,9 @@ def _crops(photos: list[Image.Image], size: int, at_least: int, seed: int) -> to
 
 
 @torch.no_grad()
-def _preview(pipe, fusion, photo, latents, style) -> Image.Image:
+def _preview(pipe, fusion, photo, known, style) -> Image.Image:
     """The picture that the pipeline makes of the photo, with its detail given back."""
-    styled = fusion(latents.to(fusion.dtype), style.to(fusion.dtype))
-    picture, seen = (pipe.decode_latents(each).clamp(0, 1) for each in (styled, latents))
+    latents, _, seen, _ = known
+    picture = pipe.decode_latents(fusion(latents.to(fusion.dtype), style.to(fusion.dtype))).clamp(0, 1)
     picture = restore_lost(picture, seen, photo)
     return pipe.image_processor.postprocess(picture.clamp(0, 1), "pil", do_denormalize=[False])[0]
