@@ -73,7 +73,7 @@ def pooled_output(tower: torch.nn.Module, images: torch.Tensor, places: torch.Te
 class Pictures:
     """Labelled pictures: each label is a style of the vocabulary, an artwork's style label, or a photo.
 
-    ``pixels`` (N, 3, SIDE, SIDE), uint8; ``rows`` are those of each of the ``labels``, as ``watched`` (N,) is True for no row of theirs.
+    ``pixels`` (N, 3, SIDE, SIDE) are uint8; ``all_rows`` lists those of each label, ``rows`` without those that are only ``watched`` (N,).
     """
 
     def __init__(self, photos: str, art: str, targets: list[Path], watched: Path):
@@ -201,7 +201,7 @@ def main():
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="ends then at the latest, the rate following the clock")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after each start; the rate follows the clock")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--epsilon", type=float, default=3 / 255, help="largest size of the adversarial perturbation")
