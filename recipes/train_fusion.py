@@ -227,7 +227,7 @@ def main():
     parser.add_argument("--anew", nargs="*", default=[], help="styles whose targets are others than the earlier fusion's: new textures")
     parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="after each start; the rate follows the clock")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after its start it ends; the rate follows the clock")
     parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every second step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--decoder", type=float, default=0.0, help="learning rate of the VAE's decoder, which otherwise stays as it is")

@@ -201,7 +201,7 @@ def main():
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="after each start; the rate follows the clock")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after its start it ends; the rate follows the clock")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--epsilon", type=float, default=3 / 255, help="largest size of the adversarial perturbation")
