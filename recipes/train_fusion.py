@@ -23,6 +23,7 @@ from picture_losses import TERMS, PictureLosses
 from PIL import Image
 from probe import StyleProbe
 from safetensors.torch import load_file
+from schedule import Schedule
 from sentences import vocabulary, word_it, word_pair, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
@@ -227,7 +228,7 @@ def main():
     parser.add_argument("--anew", nargs="*", default=[], help="styles whose targets are others than the earlier fusion's: new textures")
     parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="after its start it ends; the rate follows the clock")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="it ends so long after its start at the latest")
     parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every second step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--decoder", type=float, default=0.0, help="learning rate of the VAE's decoder, which otherwise stays as it is")
@@ -299,16 +300,14 @@ def main():
     decode = lambda z, vae=vae: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     losses = PictureLosses(features, probe, tokens, content=1.6, others=depicted(features, pairs.photos, device))
     ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
-    began = then = time.time()
-    log = []
+    schedule = Schedule(args.steps, args.minutes)
+    then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        done = max(step / args.steps, (time.time() - began) / (60 * args.minutes))
-        last = step + 1 == args.steps or done >= 1
-        lr = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1))))
+        rate, last = schedule(step)
         for optimizer in optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = lr * group["rate"]
+                group["lr"] = args.lr * rate * group["rate"]
         large = step % 2 == 1
         count, size = (args.batch // 4, 256) if large else (args.batch, 128)
         photos, pictures, style, labels, painted, fusion.noise.places = pairs.batch(count, size, rng)

@@ -27,6 +27,7 @@ from make_targets import slug
 from perceptual import SqueezeNetFeatures
 from probe import TAPS, statistics
 from safetensors.torch import load_file, save_file
+from schedule import Schedule
 from sentences import vocabulary, word_it
 from transformers import AutoTokenizer, SiglipModel
 
@@ -201,7 +202,7 @@ def main():
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="after its start it ends; the rate follows the clock")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="it ends so long after its start at the latest")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--epsilon", type=float, default=3 / 255, help="largest size of the adversarial perturbation")
@@ -268,15 +269,14 @@ def main():
             shares.append([(order[:, :n] == place).any(1).float().mean().item() for n in (1, 3)])
         return np.mean(shares, 0).round(3).tolist()
 
-    began = then = time.time()
-    log = []
+    schedule = Schedule(args.steps, args.minutes)
+    then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
         generator = torch.Generator(device).manual_seed(step)
-        done = max(step / args.steps, (time.time() - began) / (60 * args.minutes))
-        last = step + 1 == args.steps or done >= 1
+        rate, last = schedule(step)
         for group in optimizer.param_groups + muon.param_groups:
-            group["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(done, 1))))
+            group["lr"] = args.lr * rate
         labels = rng.choice(learned, args.batch)
         labels[::2] = rng.choice(real, len(labels[::2]))  # half from the labels with many real pictures
         chosen = torch.from_numpy(np.array([rng.choice(pictures.rows[label]) for label in labels])).to(device)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from data import read_folder
+from schedule import Schedule
 from sentences import ZH_TEMPLATES, chinese_pairs, style_sentences, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
@@ -167,9 +168,9 @@ def main():
     student = model.text_model
     optimizer = torch.optim.AdamW(student.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"model": model}, optimizer)
-    then, log = time.time(), []
+    schedule, then, log = Schedule(args.steps), time.time(), []
     for step in range(start, args.steps):
-        optimizer.param_groups[0]["lr"] = args.lr * min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+        optimizer.param_groups[0]["lr"] = args.lr * schedule(step)[0]
         index = torch.from_numpy(np.random.default_rng((args.seed, step)).choice(len(sentences), args.batch, p=probability))
         with torch.autocast(device.type, torch.bfloat16):
             pooled = student(input_ids=tokens[index].to(device)).pooler_output

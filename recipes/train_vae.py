@@ -14,6 +14,7 @@ import torch
 from data import random_crop, read_folder
 from diffusers import AutoencoderKL
 from perceptual import SqueezeNetFeatures, content_distance
+from schedule import Schedule
 
 from stylemamba import checkpoint
 
@@ -73,12 +74,12 @@ def main():
     trained = [p for p in vae.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"vae": vae}, optimizer)
-    schedule = lambda step: min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+    schedule = Schedule(args.steps)
 
     log, then = [], time.time()
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        optimizer.param_groups[0]["lr"] = args.lr * schedule(step)
+        optimizer.param_groups[0]["lr"] = args.lr * schedule(step)[0]
         crops = [random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=args.batch)]
         if targets:
             crops[: args.batch // 2] = [target_crop(targets[i], args.crop, rng) for i in rng.integers(len(targets), size=args.batch // 2)]

@@ -92,6 +92,22 @@ def test_steps_are_edges_on_the_borders_of_tokens(recipes):
     assert flat.grad.isfinite().all(), "where there is no edge the gradient must not be infinite"
 
 
+def test_a_schedule_ends_by_its_steps_or_by_the_clock(recipes, monkeypatch):
+    import schedule
+
+    plan = schedule.Schedule(1000)
+    rates, last = zip(*(plan(step) for step in range(1000)))
+    assert rates[0] == pytest.approx(0.01) and max(rates) == pytest.approx(rates[99]) and rates[-1] == pytest.approx(0.02, abs=1e-3)
+    assert rates[500] == pytest.approx(0.51, abs=1e-3) and last.index(True) == 999
+    now = [0.0]
+    monkeypatch.setattr(schedule.time, "monotonic", lambda: now[0])
+    plan = schedule.Schedule(10**6, minutes=2)
+    now[0] = 60.0
+    assert plan(500)[0] == pytest.approx(0.51) and not plan(500)[1]
+    now[0] = 121.0
+    assert plan(900) == (pytest.approx(0.02), True)
+
+
 def test_gradient_ratio(critic):
     x = torch.ones(3, requires_grad=True)
     assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)

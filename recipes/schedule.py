@@ -1,0 +1,24 @@
+"""How fast a training learns: warmed up first, then along half a cosine down to a fiftieth, by its steps or by the clock."""
+
+import math
+import time
+
+WARM_UP = 100  # steps
+END = 0.02  # of the learning rate
+
+
+class Schedule:
+    """
+    Args:
+        steps: of the whole training, those of a checkpoint that is continued included.
+        minutes: after which it ends at the latest, counted from now.
+    """
+
+    def __init__(self, steps: int, minutes: float = math.inf):
+        self.steps, self.seconds, self.began = steps, 60 * minutes, time.monotonic()
+
+    def __call__(self, step: int) -> tuple[float, bool]:
+        """The share of the learning rate that a step has, the first being 0, and whether it is the last."""
+        done = max(step / self.steps, (time.monotonic() - self.began) / self.seconds)
+        rate = min(1, (step + 1) / WARM_UP) * (END + (1 - END) * (1 + math.cos(math.pi * min(done, 1))) / 2)
+        return rate, step + 1 >= self.steps or done >= 1
