@@ -123,6 +123,9 @@ def stylize(
     images = image_files.find_images(inputs)
     label = image_files.slug(prompt or os.path.splitext(os.path.basename(style_image or style_file))[0])
     outputs = image_files.name_outputs(images, output, label, many=len(images) > 1 or any(os.path.isdir(item) for item in inputs))
+    if style_image is not None:
+        for path in outputs:
+            image_files.check_not_input(path, [style_image])
     to_stdout = outputs == [image_files.STREAM]
     if to_stdout and as_json:
         raise StyleMambaError("--json and the picture cannot both go to stdout; name a file with -o.")
@@ -275,6 +278,8 @@ def evaluate(
 
     chosen, photos = datasets.read_styles(styles), datasets.read_pictures(images)
     artworks = datasets.read_pictures(art) if art is not None else None
+    if os.path.isfile(output):
+        raise StyleMambaError(f"{output} is a file; name a folder for the report's three files.")
     image_files.check_writable(os.path.join(output, "report.json") if os.path.isdir(output) else output)
     if count and count < len(photos):
         photos = [photos[index * len(photos) // count] for index in range(count)]
@@ -284,9 +289,9 @@ def evaluate(
 
     done = 0
     with _interruptible(lambda: f"{done} of {len(photos) * len(chosen)} pictures were measured, no report was written."):
-        content = metrics.vgg19_content(vgg) if vgg is not None else metrics.efficientnet_content()
         judge = evaluation.TaughtJudge(Judge, artworks) if artworks is not None else None
         pipe = _load_pipeline(model, device)
+        content = metrics.vgg19_content(vgg, pipe.device) if vgg is not None else metrics.efficientnet_content(pipe.device)
         clip_score = metrics.ClipScore(clip, pipe, template or ["{}"]) if clip is not None else None
         with _progress("Evaluating", len(photos) * len(chosen)) as show, _memory_errors("A photo"):
 
@@ -402,6 +407,7 @@ def _load_pipeline(model: str | None, device: str | None, style_file: str | None
     with _without_collection():
         import torch
         from diffusers.utils import logging as diffusers_logging
+        from safetensors import SafetensorError
         from transformers.utils import logging as transformers_logging
 
         from .pipeline import StyleMambaPipeline
@@ -419,7 +425,8 @@ def _load_pipeline(model: str | None, device: str | None, style_file: str | None
         pipe = StyleMambaPipeline.from_pretrained(model)
     except StyleMambaError:
         raise
-    except (OSError, ValueError) as error:  # what the hub's client and the model loaders raise for missing, private or foreign files
+    # What the hub's client and the model loaders raise for missing, private, foreign or damaged files.
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
         raise StyleMambaError(
             f"The model {model or '(bundled)'} could not be loaded ({reason}); name a folder made by save_pretrained."

@@ -49,10 +49,13 @@ def read_pictures(folder: str | Path) -> list[Picture]:
         raise StyleMambaError(f"{folder} is not a folder; name a folder of pictures.")
     index = folder / "index.csv"
     if index.is_file():
-        with index.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or "file" not in rows[0]:
-            raise StyleMambaError(f"{index} has no column named file; it must name a picture in each row.")
+        try:
+            with index.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin UTF-8 with a byte order mark
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise StyleMambaError(f"{index} cannot be read ({error}); save it as CSV in UTF-8.") from error
+        if not rows or not all(row.get("file") for row in rows):
+            raise StyleMambaError(f"{index} has no column named file, or a row without one; it must name a picture in each row.")
         pictures = [Picture(folder / row["file"], (row.get("style") or "").strip().lower()) for row in rows]
     else:
         paths = (path for path in folder.rglob("*") if path.suffix.lower() in READABLE and not path.name.startswith("."))

@@ -16,7 +16,7 @@ from . import __version__
 from .datasets import Picture, Style
 from .errors import StyleMambaError
 from .images import load_image
-from .metrics import ClipScore, ContentFeatures, ssim, to_tensor
+from .metrics import SMALLEST, ClipScore, ContentFeatures, ssim, to_tensor
 from .style_file import base_hash, read_style
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Evaluation:
     Attributes:
         settings: everything that the figures depend on, nested dicts of plain values.
         rows: one dict a picture: ``photo``, ``style``, and a number for each of `MEASURES` (None where it was not measured).
-        skipped: photos that could not be read, each with the reason.
+        skipped: photos that could not be read or are too small to be measured, each with the reason.
         shown: ``(photo's name, photo, pictures in the order of the styles)`` of the first photos.
     """
 
@@ -151,7 +151,7 @@ def evaluate(
         progress: called after each picture with how many are done.
 
     Raises:
-        StyleMambaError: a label that the judge did not learn, a style file of another model, or no photo that can be read.
+        StyleMambaError: a label that the judge did not learn, a style file of another model, or no photo that can be measured.
     """
     pipe.unload_style()
     labels = [_label(style, judge) for style in styles]
@@ -163,11 +163,16 @@ def evaluate(
     for picture in photos:
         try:
             photo = load_image(picture.path)
+            photo.thumbnail((size, size), Image.Resampling.LANCZOS)
+            if min(photo.size) < SMALLEST:
+                raise StyleMambaError(
+                    f"{picture.path} has {photo.width} x {photo.height} pixels at most {size} a side; "
+                    f"what can be measured has {SMALLEST} or more on both."
+                )
         except StyleMambaError as error:
             result.skipped[str(picture.path)] = str(error)
             done += len(styles)
             continue
-        photo.thumbnail((size, size), Image.Resampling.LANCZOS)
         original = to_tensor([photo]).to(pipe.device)
         photo_maps, photo_embedding = content.maps(original), None if clip is None else clip.image([photo])
         made = []
@@ -202,7 +207,7 @@ def evaluate(
             result.shown.append((picture.path.name, photo, made))
     pipe.unload_style()
     if not result.rows:
-        raise StyleMambaError(f"None of the {len(photos)} photos could be read: {next(iter(result.skipped.values()))}")
+        raise StyleMambaError(f"None of the {len(photos)} photos could be measured: {next(iter(result.skipped.values()))}")
     return result
 
 

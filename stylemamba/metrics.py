@@ -15,6 +15,7 @@ from .style_encoder import StyleEncoder
 from .style_file import base_hash
 
 OWN = "own"  # as a CLIP checkpoint: the pipeline's own style encoder
+SMALLEST = 16  # px a side of a picture that can be measured: SSIM's window has 11, VGG19's deepest layer one pixel for 16
 
 
 def to_tensor(pictures: Sequence[Image.Image]) -> torch.Tensor:
@@ -186,10 +187,15 @@ def load_vgg19(weights: str) -> Vgg19:
     return network.requires_grad_(False).eval()
 
 
-def vgg19_content(weights: str) -> ContentFeatures:
-    """VGG19's content loss at conv4_2 and conv5_2; ``weights`` as for `load_vgg19`."""
+def vgg19_content(weights: str, device: str | torch.device = "cpu") -> ContentFeatures:
+    """VGG19's content loss at conv4_2 and conv5_2.
+
+    Args:
+        weights: as for `load_vgg19`.
+        device: where the network is, and the images that it is given.
+    """
     return ContentFeatures(
-        load_vgg19(weights),
+        load_vgg19(weights).to(device),
         {
             "network": f"VGG19 ({weights})",
             "layers": "conv4_2 + conv5_2, before ReLU, at the pictures' own size",

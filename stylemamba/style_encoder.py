@@ -33,7 +33,7 @@ class StyleEncoder:
         """
         if any(not isinstance(text, str) or not text.strip() for text in texts):
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
-        sentences = [template.format(text.strip()) for text in texts for template in templates]
+        sentences = [template.replace("{}", text.strip()) for text in texts for template in templates]
         tokens = self.tokenizer(
             sentences,
             # SigLIP is trained with every text padded to the full length and has no attention mask.

