@@ -1,9 +1,10 @@
 """Pictures of any kind in, 8-bit sRGB pictures out."""
 
+import contextlib
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
@@ -53,17 +54,20 @@ def load_image_and_alpha(source: ImageSource, name: str | None = None) -> tuple[
 
 def load_images(source: ImageSource | Sequence[ImageSource]) -> list[Image.Image]:
     """One picture, a list of pictures or a batch, (B, H, W, C) arrays and (B, C, H, W) tensors among them, as a list; see `load_image`."""
+    return [*load_in_turn(source)[1]]
+
+
+def load_in_turn(source: ImageSource | Sequence[ImageSource]) -> tuple[int, Iterator[Image.Image]]:
+    """How many pictures there are, and `load_images` one by one, so that a folder of photos need not fit into memory."""
     if isinstance(source, (list, tuple)):
         if not source:
             raise StyleMambaError("the list of images is empty; give at least one image.")
-        pictures = []
-        for index, item in enumerate(source):
-            is_file = isinstance(item, (str, os.PathLike))
-            pictures.append(load_image(item, None if is_file else f"image {index} of the list"))
-        return pictures
+        named = (None if isinstance(item, (str, os.PathLike)) else f"image {index} of the list" for index, item in enumerate(source))
+        return len(source), map(load_image, source, named)
     if isinstance(source, (str, os.PathLike, bytes, Image.Image)) or hasattr(source, "read"):
-        return [load_image(source)]
-    return [_split_alpha(picture, "the image")[0] for picture in _from_array(source, "the image")]
+        return 1, iter([load_image(source)])
+    pictures = _from_array(source, "the image")
+    return len(pictures), (_split_alpha(picture, "the image")[0] for picture in pictures)
 
 
 def _checked_path(path: Path, name: str) -> Path:
@@ -85,7 +89,9 @@ def _open(file: Path | BinaryIO, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow's hard limit, twice as high, still holds
-            with Image.open(file) as picture:
+            # Never by its path: Pillow maps an uncompressed TIFF into memory then, and takes the sides of one that lies on its side for
+            # those that it has upright.
+            with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as stream, Image.open(stream) as picture:
                 return _decode(picture, name)
     except UnidentifiedImageError as error:
         raise StyleMambaError(f"{name} is not a picture that can be read; give a PNG, JPEG, WebP or TIFF file.") from error
@@ -105,6 +111,8 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
         raise StyleMambaError(f"{name} has zero size ({picture.width} x {picture.height}); give a picture of at least 1 x 1 pixels.")
     try:
         picture.load()
+    except MemoryError as error:
+        raise StyleMambaError(f"{name} needs more memory than there is; scale it down first.") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error ...
         raise StyleMambaError(f"{name} is damaged or truncated ({_reason(error)}); give a complete image file.") from error
     try:

@@ -6,10 +6,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from stylemamba.errors import StyleMambaError
-from stylemamba.images import load_image, load_image_and_alpha, load_images
+from stylemamba.images import load_image, load_image_and_alpha, load_images, load_in_turn
 
 
 @pytest.fixture
@@ -74,6 +74,36 @@ def test_exif_orientation_is_applied(tmp_path, pixels):
     Image.fromarray(pixels).save(tmp_path / "phone.png", exif=exif)
     picture = load_image(tmp_path / "phone.png")
     assert np.array_equal(np.asarray(picture), np.rot90(pixels, -1))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "I;16"])
+def test_a_scan_that_lies_on_its_side_is_turned(tmp_path, pixels, mode):
+    """Uncompressed and in one strip, as scanners write it: Pillow maps such a file into memory, with its sides swapped."""
+    scan = Image.fromarray(pixels).convert("RGB" if mode == "RGBA" else "L" if mode == "I;16" else mode)
+    scan = Image.fromarray(np.asarray(scan, np.uint16) * 257) if mode == "I;16" else scan.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scan.save(tmp_path / "scan.tif", exif=exif)
+    expected = np.asarray(load_image(scan))
+    assert np.array_equal(np.asarray(load_image(tmp_path / "scan.tif")), np.rot90(expected, -1))
+
+
+def test_photos_of_a_list_are_read_when_their_turn_comes(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    count, photos = load_in_turn([tmp_path / "a.png", tmp_path / "gone.png"])
+    assert count == 2 and np.array_equal(next(photos), pixels)
+    with pytest.raises(StyleMambaError, match="gone.png"):
+        next(photos)
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch, pixels):
+    def load(self):
+        raise MemoryError
+
+    Image.fromarray(pixels).save(tmp_path / "huge.png")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", load)
+    with pytest.raises(StyleMambaError, match="huge.png needs more memory"):
+        load_image(tmp_path / "huge.png")
 
 
 def test_transparency_is_laid_on_white_and_kept_beside(pixels):
