@@ -66,10 +66,10 @@ class Style:
     @classmethod
     def of(cls, pipe: StyleMambaPipeline, name: str, embedding: torch.Tensor, palette: torch.Tensor | None = None) -> Style:
         """An untrained style."""
-        from stylemamba.style_file import EMBEDDING, PALETTE, base_hash
+        from stylemamba.style_file import EMBEDDING, PALETTE, belongs_to
 
         tensors = {EMBEDDING: embedding.cpu()} | ({} if palette is None else {PALETTE: palette})
-        return cls(tensors, {"prompt": name, "base": base_hash(dict(pipe.fusion.named_parameters()))})
+        return cls(tensors, {"prompt": name, **belongs_to(pipe.fusion)})
 
     @property
     def embedding(self) -> torch.Tensor:

@@ -142,7 +142,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         lattice, scattered, looseness = ways[:, :, None, None, None].unbind(1)
         rows, columns = (torch.arange(n, device=tokens.device) % PHASE_PERIOD for n in tokens.shape[1:3])
         moved = self.scatter(*tokens.shape[1:3], tuple(n // p for n in origin))
-        noise = looseness * self.noise(*padded.shape[2:], origin)
+        noise = looseness * self.noise(*padded.shape[2:], origin).to(tokens.dtype)  # loaded in another dtype, what is not saved stays fp32
         tokens = tokens + lattice * self.phase[rows][:, columns] + scattered * self.phase[moved[0], moved[1]]
         tokens = tokens + self.embed_noise(rearrange(noise, patches, p=p, q=p))
         for block in self.blocks:

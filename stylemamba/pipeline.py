@@ -21,7 +21,7 @@ from .fusion import StyleMambaFusion
 from .graphs import GraphedCalls
 from .images import load_images
 from .style_encoder import StyleEncoder
-from .style_file import EMBEDDING, PALETTE, base_hash, read_style, write_style
+from .style_file import EMBEDDING, PALETTE, base_hash, fits, read_style, write_style
 from .tiling import TILE, stylise_in_tiles
 
 ANCHOR = "a photo"
@@ -149,7 +149,9 @@ class StyleMambaPipeline(DiffusionPipeline):
 
         With a ``generator`` the VAE's posterior is sampled; without one its mode is taken.
         """
-        encoded = self.vae.encode(_channels_last((2 * images - 1).to(self.vae.device, self.vae.dtype)))
+        # An offloaded VAE is not yet where it will compute, and diffusers brings only the VAE there.
+        device = getattr(getattr(self.vae, "_hf_hook", None), "execution_device", None) or self.vae.device
+        encoded = self.vae.encode(_channels_last((2 * images - 1).to(device, self.vae.dtype)))
         if isinstance(self.vae, AutoencoderTiny):
             latents = encoded.latents
         else:
@@ -168,6 +170,8 @@ class StyleMambaPipeline(DiffusionPipeline):
         with the default source it is the prompt's own embedding. Embeddings are kept, so that a prompt is encoded once.
         """
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        if odd := [type(each).__name__ for each in prompts if not isinstance(each, str)]:
+            raise StyleMambaError(f"A prompt of the list is a {odd[0]}; give sentences, and one dict alone to blend its sentences.")
         key = (prompts, source_prompt, id(self.style_encoder), self.style_encoder.dtype, self.style_encoder.device)
         if key not in self._prompts:
             encode = StyleEncoder(self.style_encoder, self.tokenizer).encode_text
@@ -366,6 +370,10 @@ class StyleMambaPipeline(DiffusionPipeline):
         picture = restore_lost(picture.clamp(0, 1), own["decoded"].clamp(0, 1), padded, max(0, 1 - strength))
         return picture[:, :, :height, :width].clamp(0, 1)
 
+    def enable_sequential_cpu_offload(self, *args, **kwargs) -> None:
+        """Not for this pipeline: a style is made of single weights, which are nowhere then."""
+        raise StyleMambaError("StyleMamba cannot be offloaded layer by layer; call enable_model_cpu_offload, which its small parts fit.")
+
     def enable_tiling(self) -> None:
         """Stylises all photos larger than a tile in tiles; by default only those over 1536 x 1536 pixels are."""
         self._tiling = True
@@ -434,16 +442,15 @@ class StyleMambaPipeline(DiffusionPipeline):
         """Applies a style: deltas by the names of the fusion's parameters, ``embedding`` (E,), its style embedding, and ``palette`` (4, 4)
         where its colours are a picture's.
 
-        ``info["prompt"]`` is its sentence and ``info["base"]`` the hash of the fusion it belongs to (`base_hash`).
+        ``info["prompt"]`` is its sentence, and `stylemamba.style_file.belongs_to` says of which fusion it is.
         """
         self.unload_style()
         deltas = {name: delta for name, delta in tensors.items() if name not in (EMBEDDING, PALETTE)}
         parameters = dict(self.fusion.named_parameters())
-        base = base_hash(parameters)
-        if info.get("base") != base or any(n not in parameters or parameters[n].shape != d.shape for n, d in deltas.items()):
+        if not fits(info, self.fusion) or any(n not in parameters or parameters[n].shape != d.shape for n, d in deltas.items()):
             raise StyleMambaError(
-                f"The style {info.get('prompt', '')!r} was trained on the base model {info.get('base')} but this one is {base}; "
-                "load the model it was trained on, or train the style again."
+                f"The style {info.get('prompt', '')!r} was trained on the base model {info.get('base')} but this one is "
+                f"{base_hash(parameters)}; load the model it was trained on, or train the style again."
             )
         with torch.inference_mode(False), torch.no_grad():
             self._untouched = {name: parameters[name].detach().clone() for name in deltas}
@@ -478,9 +485,8 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
     shares = torch.as_tensor(weights, dtype=styles.dtype, device=styles.device)
     if not shares.isfinite().all() or (shares < 0).any() or not shares.sum() > 0:
         raise StyleMambaError(f"The weights {list(weights)} cannot blend styles; give each a number from 0 up, and not all of them 0.")
-    blend = (shares / shares.sum())[:, None] * styles
-    blend = blend[shares > 0]
-    return blend[0] if len(blend) == 1 else blend
+    blend = ((shares / shares.sum())[:, None] * styles)[shares > 0]
+    return blend[0] if len(blend) == 1 else blend / blend.norm(dim=-1).sum()  # rows of a blend are shorter than others
 
 
 def _at_strength(latents: torch.Tensor, styled: torch.Tensor, strength: float) -> torch.Tensor:

@@ -22,14 +22,33 @@ EMBEDDING = "embedding"  # the tensor that is no delta: the style embedding (E,)
 PALETTE = "palette"  # neither, and only where a picture shows the style: its colours (4, 4), see `stylemamba.colours`
 
 
-def base_hash(parameters: dict[str, torch.Tensor]) -> str:
-    """16 hex digits that tell one base fusion from another: SHA-256 over names, shapes and a sample of each parameter in fp16."""
+def base_hash(parameters: dict[str, torch.Tensor], rounded_to: torch.dtype = torch.float16) -> str:
+    """16 hex digits that tell one base fusion from another: SHA-256 over names, shapes and a sample of each parameter in fp16.
+
+    Args:
+        rounded_to: the dtype that the parameters count as having, before fp16.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(parameters.items()):
         flat = value.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // 64)].to("cpu", torch.float16)
+        sample = flat[:: max(1, flat.numel() // 64)].to("cpu", rounded_to).to(torch.float16)
         digest.update(f"{name}{tuple(value.shape)}".encode() + sample.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+BASE = ("base", "base in bfloat16")  # what a style's info says of the base fusion that it is for
+
+
+def belongs_to(fusion: torch.nn.Module) -> dict[str, str]:
+    """The `BASE` of a style for that base fusion: its hash, and the hash that it has in bfloat16."""
+    parameters = dict(fusion.named_parameters())
+    return dict(zip(BASE, (base_hash(parameters), base_hash(parameters, torch.bfloat16))))
+
+
+def fits(info: dict, fusion: torch.nn.Module) -> bool:
+    """Whether a style of this info is for that base fusion, in whatever dtype either was: fp16 keeps a hash and bfloat16 changes it."""
+    known, own = ({of.get(key) for key in BASE} - {None} for of in (info, belongs_to(fusion)))
+    return bool(known & own)
 
 
 def encode_preview(picture: Image.Image) -> str:

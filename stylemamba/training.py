@@ -4,7 +4,7 @@ import contextlib
 import copy
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from . import checkpoint
 from .detail import restore_lost
 from .errors import StyleMambaError
 from .graphs import GraphedCalls
-from .images import load_images
+from .images import load_in_turn
 from .losses import (
     ContentLoss,
     GlobalDirectionalLoss,
@@ -29,12 +29,13 @@ from .losses import (
 )
 from .low_rank import SMALL, add_factors, plain_names
 from .style_encoder import StyleEncoder
-from .style_file import EMBEDDING, base_hash, encode_preview
+from .style_file import EMBEDDING, base_hash, belongs_to, encode_preview
 
 if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
+SMALLEST = 32  # px a side of a crop; at less there is nothing that a style could be seen in
 FEW = 4  # photos that are encoded at once
 RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
 # The style score has settled when the mean of so many steps is not so much above that of as many steps before.
@@ -87,7 +88,7 @@ def train_on_style(
             trained so far is kept and the exception passed on.
         learning_rate: of AdamW, after a warm-up of five steps, falling to a tenth by a cosine.
         batch_size: crops a step.
-        size: side of the square crops, px.
+        size: side of the square crops, px, a multiple of the pipeline's ``size_multiple``.
         source_prompt: what the photos are, in words.
         parameters: ``"modulation"``; ``"low-rank"``, which moves small parameters as a whole and large matrices by a product of thin ones,
             so that a style file of the default fusion stays below 1 MB; or ``"all"``, whose style files are as large as the fusion.
@@ -102,12 +103,14 @@ def train_on_style(
         One dict a step: ``step``, ``score`` (cosine of the first picture's embedding to the style's), ``total`` and each loss.
 
     Raises:
-        StyleMambaError: empty prompt, no images, or a checkpoint of another training.
+        StyleMambaError: empty prompt, no images, another size of crops, or a checkpoint of another training.
     """
     if num_train_steps < 1:
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
     if parameters not in RATES:
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
+    if size < SMALLEST or size % pipe.size_multiple:
+        raise StyleMambaError(f"size is {size}; give crops of {SMALLEST} pixels or more, and a multiple of {pipe.size_multiple}.")
     pipe.unload_style()
     if parameters == "modulation" and not pipe.fusion.out.weight.any():
         raise StyleMambaError(
@@ -122,7 +125,7 @@ def train_on_style(
             if style is not None:
                 style = style.detach().clone().to(target)
                 target = F.normalize(style.reshape(-1, len(target)).sum(0), dim=-1)
-            photos = _crops(load_images(images), size, batch_size, seed).to(device)
+            photos = _crops(*load_in_turn(images), size, batch_size, seed).to(device)
             condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else style[None]).detach().clone().to(device)
         direction = F.normalize(target - source, dim=-1)
 
@@ -225,7 +228,7 @@ def train_on_style(
                 "name": name or prompt,
                 "prompt": prompt,
                 "source_prompt": source_prompt,
-                "base": recipe["base"],
+                **belongs_to(pipe.fusion),
                 "steps": step,
                 "seed": seed,
                 "parameters": parameters,
@@ -298,7 +301,10 @@ def _choose_parameters(fusion, parameters: str, seed: int) -> list[torch.nn.Para
 
 @contextlib.contextmanager
 def _trainable(pipe):
-    """A copy of the fusion to train, and the style encoder, with the VAE frozen; weights made under inference mode are made anew."""
+    """A copy of the fusion to train, in fp32, and the style encoder, with the VAE frozen; weights made under inference mode are made anew.
+
+    In fp16 AdamW's epsilon would be 0, and in bfloat16 most steps too small to change a parameter.
+    """
     frozen = [pipe.vae, pipe.style_encoder]
     for module in frozen:
         if any(p.is_inference() for p in module.parameters()):
@@ -312,27 +318,27 @@ def _trainable(pipe):
     for parameter, _ in needed:
         parameter.requires_grad_(False)
     try:
-        yield copy.deepcopy(pipe.fusion), pipe.style_encoder
+        yield copy.deepcopy(pipe.fusion).float(), pipe.style_encoder
     finally:
         for parameter, flag in needed:
             parameter.requires_grad_(flag)
 
 
-def _crops(photos: list[Image.Image], size: int, at_least: int, seed: int) -> torch.Tensor:
+def _crops(number: int, photos: Iterator[Image.Image], size: int, at_least: int, seed: int) -> torch.Tensor:
     """Square crops (N, 3, size, size) in 0..1: the middle of every photo, and random ones until there are enough for a varied batch."""
-    rng, crops = np.random.default_rng(seed), []
-    count = max(4, at_least, len(photos))
-    for index in range(count):
-        photo = photos[index % len(photos)]
-        middle = index < len(photos)
-        scale = size / min(photo.size) * (1.0 if middle else rng.uniform(1.0, 1.6))
-        width, height = (max(size, round(n * scale)) for n in photo.size)
-        left, top = (width - size) // 2, (height - size) // 2
-        if not middle:
-            left, top = rng.integers(width - size + 1), rng.integers(height - size + 1)
-        pixels = torch.from_numpy(np.array(photo.resize((width, height), Image.Resampling.LANCZOS)))
-        crops.append(pixels[top : top + size, left : left + size].permute(2, 0, 1).float() / 255)
-    return torch.stack(crops)
+    rng, middles, others = np.random.default_rng(seed), [], []
+    count = max(4, at_least, number)
+    for index, photo in enumerate(photos):
+        for crop in range(index, count, number):
+            middle = crop < number
+            scale = size / min(photo.size) * (1.0 if middle else rng.uniform(1.0, 1.6))
+            width, height = (max(size, round(n * scale)) for n in photo.size)
+            left, top = (width - size) // 2, (height - size) // 2
+            if not middle:
+                left, top = rng.integers(width - size + 1), rng.integers(height - size + 1)
+            pixels = torch.from_numpy(np.array(photo.resize((width, height), Image.Resampling.LANCZOS)))
+            (middles if middle else others).append(pixels[top : top + size, left : left + size].permute(2, 0, 1).float() / 255)
+    return torch.stack(middles + others)
 
 
 @torch.no_grad()

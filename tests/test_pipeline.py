@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -97,6 +98,7 @@ def test_generator_makes_posterior_samples_repeatable(tiny_pipeline):
     [
         ({"prompt": " "}, "empty"),
         ({"prompt": None}, "No prompt"),
+        ({"prompt": [{"ink": 1.0}, "fog"]}, "is a dict"),
         ({"strength": -0.1}, "strength"),
         ({"strength": 7}, "strength"),
         ({"resolution": 8}, "resolution 8"),
@@ -125,11 +127,20 @@ def test_without_a_gpu_cuda_graphs_change_nothing(tiny_pipeline):
     assert all(np.array_equal(*both) for both in zip(expected, made))
 
 
-def test_dtype_follows_to(tiny_pipeline):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_dtype_may_be_asked_for_when_loading_or_later(tiny_pipeline, tiny_model_dir, dtype):
     plain = np.asarray(tiny_pipeline(photo(), "ink").images[0], float)
-    half = tiny_pipeline.to(torch.bfloat16)
-    assert half.dtype == torch.bfloat16
-    assert np.abs(np.asarray(half(photo(), "ink").images[0], float) - plain).mean() < 8
+    for half in (tiny_pipeline.to(dtype), StyleMambaPipeline.from_pretrained(tiny_model_dir, dtype=dtype)):
+        assert half.dtype == dtype
+        assert np.abs(np.asarray(half(photo(), "ink").images[0], float) - plain).mean() < 8
+
+
+def test_photos_go_where_an_offloaded_vae_will_be(tiny_pipeline):
+    """Of model offloading's hooks; the meta device stands for a GPU."""
+    accelerate.cpu_offload_with_hook(tiny_pipeline.vae, execution_device="meta")
+    assert tiny_pipeline.vae.device.type == "cpu" and tiny_pipeline.encode_images(torch.rand(1, 3, 16, 16)).is_meta
+    with pytest.raises(StyleMambaError, match="enable_model_cpu_offload"):
+        tiny_pipeline.enable_sequential_cpu_offload()
 
 
 def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, tmp_path):

@@ -52,6 +52,25 @@ def test_style_file_round_trip_and_unload(tiny_pipeline, tiny_model_dir, photos,
     assert np.array_equal(other(photos[0]).images[0], styled)
 
 
+def test_pipelines_of_every_dtype_train_alike_and_share_their_styles(tiny_model_dir, photos, tmp_path):
+    dtypes = (torch.float32, torch.float16, torch.bfloat16)
+    pipes = {dtype: StyleMambaPipeline.from_pretrained(tiny_model_dir, dtype=dtype) for dtype in dtypes}
+    full, scores = pipes[torch.float32], {}
+    for dtype, pipe in pipes.items():
+        scores[dtype] = pipe.train_on_style("fire", photos, **FAST)[-1]["score"]
+        assert all(delta.isfinite().all() and delta.dtype == torch.float32 for delta in pipe.style_state()[0].values())
+        pipe.save_style(tmp_path / "style.safetensors")
+        full.load_style(tmp_path / "style.safetensors")
+        full.save_style(tmp_path / "again.safetensors")
+        pipe.load_style(tmp_path / "again.safetensors")
+        assert pipe.style["steps"] == full.style["steps"] == 6
+    assert list(scores.values()) == pytest.approx([scores[torch.float32]] * 3, abs=0.02)
+    full.train_on_style("fire", photos, **FAST)
+    full.save_style(tmp_path / "full.safetensors")
+    for pipe in pipes.values():
+        pipe.load_style(tmp_path / "full.safetensors")
+
+
 def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, photos, tmp_path):
     whole = tiny_pipeline.train_on_style("snow", photos, seed=3, **FAST)
     tiny_pipeline.save_style(tmp_path / "whole.safetensors")
@@ -218,6 +237,9 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
         tiny_pipeline.train_on_style("", photos, **FAST)
     with pytest.raises(StyleMambaError, match="at least one"):
         tiny_pipeline.train_on_style("fire", [], **FAST)
+    for size in (16, 34):
+        with pytest.raises(StyleMambaError, match=f"size is {size}"):
+            tiny_pipeline.train_on_style("fire", photos, **{**FAST, "size": size})
     with pytest.raises(StyleMambaError, match="no style to save"):
         tiny_pipeline.save_style(tmp_path / "x.safetensors")
     state = tmp_path / "state.safetensors"
