@@ -154,7 +154,8 @@ class _Grid:
         self.height, self.width, self.before_tile = height, width, before_tile
         side = side or TILE
         period = PHASE_PERIOD * pipe.fusion.config.patch_size
-        step = max((side // pipe.vae_scale_factor - 2 * MARGIN) // period, 1) * period
+        # No shorter than an overlap, or more than two tiles would meet in one.
+        step = max((side // pipe.vae_scale_factor - 2 * MARGIN) // period, -(-2 * MARGIN // period)) * period
         self.tiles = [_Tile(*pair) for pair in product(_spans(height, step), _spans(width, step))]
         self.samples = list(_samples(height, width, max(SAMPLES * side**2 // TILE**2, 1)))
 
@@ -188,7 +189,9 @@ def _pixels(photo: torch.Tensor, tile: _Tile, scale: int) -> torch.Tensor:
 
 
 def _encode(pipe, photo: torch.Tensor, grid: _Grid, generator: torch.Generator | None) -> torch.Tensor:
-    encode = _AsOne(lambda pixels: pipe.encode_images(pixels, generator), lambda tile: _pixels(photo, tile, pipe.vae_scale_factor), grid)
+    # Tile by tile to where the VAE is, as all that is known of the tiles is to be there: a large photo may wait elsewhere.
+    window_of = lambda tile: _pixels(photo, tile, pipe.vae_scale_factor).to(pipe.vae.device)
+    encode = _AsOne(lambda pixels: pipe.encode_images(pixels, generator), window_of, grid)
     latents = None
     for tile in _until_right(grid, encode):
         window = encode(tile)

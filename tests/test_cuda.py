@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from synthetic import synthetic_photo
@@ -10,6 +11,7 @@ from stylemamba import StyleMambaPipeline
 from stylemamba.graphs import GraphedCalls
 from stylemamba.scan import selective_scan, selective_scan_ref
 from stylemamba.ssd import ssd_ref, ssd_scan
+from stylemamba.tiling import encode_in_tiles
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -32,6 +34,15 @@ def test_the_picture_is_the_cpus(bundled, dtype, least):
     made = bundled.to("cuda", dtype)(photo, "a Monet painting", output_type="pt").images
     bundled.to("cpu", torch.float32)
     assert psnr(made, expected) > least
+
+
+def test_a_photo_on_the_cpu_is_encoded_in_tiles(bundled):
+    """As ComfyUI hands it over."""
+    photo = torch.from_numpy(np.array(synthetic_photo(700, 600))).permute(2, 0, 1)[None].float() / 255
+    expected = encode_in_tiles(bundled.to("cpu", torch.float32), photo, side=512)
+    made = encode_in_tiles(bundled.to("cuda"), photo, side=512)
+    bundled.to("cpu")
+    assert made.is_cuda and (made.cpu() - expected).norm() < 0.01 * expected.norm()
 
 
 def test_training_on_a_style_goes_as_on_the_cpu(bundled):

@@ -158,3 +158,28 @@ def test_spans_cover_the_axis_once(length):
     for span in spans:
         fades[span.window] += tiling._fade(span.window, length, fades)
     assert torch.allclose(fades, torch.ones(length))
+
+
+@pytest.mark.parametrize("side", [256, 512, 1024])
+@pytest.mark.parametrize("scale", [4, 8])
+def test_fusion_windows_of_every_size_fade_into_their_neighbours_alone(tiny_pipeline, side, scale):
+    tiny_pipeline.vae_scale_factor = scale
+    fades = torch.zeros(300)
+    for tile in tiling._Grid(tiny_pipeline, 8, 300, side).tiles:
+        fades[tile.columns.window] += tiling._fade(tile.columns.window, 300, fades)
+    assert torch.allclose(fades, torch.ones(300))
+
+
+def test_a_photos_tiles_are_brought_to_the_vae(tiny_pipeline, small_tiles, monkeypatch):
+    """ComfyUI keeps photos on the CPU; the meta device stands for a GPU."""
+
+    class Seen(Exception):
+        pass
+
+    def encode_images(images, generator=None):
+        raise Seen(images.device.type)
+
+    tiny_pipeline.vae.to("meta")
+    monkeypatch.setattr(tiny_pipeline, "encode_images", encode_images)
+    with pytest.raises(Seen, match="meta"):
+        tiling.encode_in_tiles(tiny_pipeline, torch.rand(1, 3, 300, 200))
