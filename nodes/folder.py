@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from comfy_api.v0_0_2 import io
@@ -68,7 +69,9 @@ class StyleMambaLoadFolder(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder, limit, skip=0):
-        return [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in _photos(folder, limit, skip)]
+        # ComfyUI gives None here for what another node will say: then any of the photos may be meant.
+        paths = _photos(folder, sys.maxsize, 0) if limit is None or skip is None else _photos(folder, limit, skip)
+        return [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in paths]
 
     @classmethod
     def execute(cls, folder, limit, skip=0) -> io.NodeOutput:

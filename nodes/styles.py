@@ -58,10 +58,11 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, text, style_image=None, image_weight=0.5, source_text="a photo") -> io.NodeOutput:
-        import torch.nn.functional as F
+        import torch
 
         from stylemamba import StyleMambaError
         from stylemamba.colours import palette_of
+        from stylemamba.pipeline import ANCHOR, blend_styles
 
         text = text.strip()
         if not text and style_image is None:
@@ -69,11 +70,11 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
                 "There is neither a text nor a style image; describe a style in a few words, such as 'a watercolor painting'."
             )
         pipe = model.on_device()
-        said = pipe.encode_prompt(text, source_text)[0] if text else None
+        said = pipe.encode_prompt(text, source_text.strip() or ANCHOR)[0] if text else None
         if style_image is None:
             return io.NodeOutput(Style.of(pipe, text, said))
         pictures = style_image[..., :3].movedim(-1, 1).clamp(0, 1).split(1)
-        shown = F.normalize(sum(pipe.encode_style_image(picture)[0] for picture in pictures), dim=-1)
+        shown = blend_styles(torch.cat([pipe.encode_style_image(picture) for picture in pictures]), [1] * len(pictures))
         share = image_weight if text else 1.0
         palette = share * sum(map(palette_of, pictures)) / len(pictures) if share > 0 else None
         return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else shown, palette))
@@ -100,18 +101,19 @@ class StyleMambaBlendStyles(io.ComfyNode):
     @classmethod
     def execute(cls, style_a, style_b, balance) -> io.NodeOutput:
         from stylemamba import StyleMambaError
-        from stylemamba.style_file import EMBEDDING
+        from stylemamba.style_file import BASE, EMBEDDING
 
         if style_a.info["base"] != style_b.info["base"]:
             raise StyleMambaError("The two styles belong to different models and cannot be blended; make both with the same model.")
         tensors = {}
         for style, share in ((style_a, 1 - balance), (style_b, balance)):
             for name, tensor in style.tensors.items():
-                tensors[name] = tensors.get(name, 0) + share * tensor
+                if name != EMBEDDING:
+                    tensors[name] = tensors.get(name, 0) + share * tensor
         tensors[EMBEDDING] = _between(style_a.embedding, style_b.embedding, balance)
         # What one of them was trained with and scored says nothing of the mixture.
-        info = {"prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}", "base": style_a.info["base"]}
-        return io.NodeOutput(Style(tensors, info))
+        base = {key: style_a.info[key] for key in BASE if key in style_a.info}
+        return io.NodeOutput(Style(tensors, {"prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}", **base}))
 
 
 def _between(a, b, share: float):

@@ -158,15 +158,21 @@ def _stylize_coarsely(model: Model, image, style: Style, strength: float, progre
     """IMAGE (1, H, W, C) -> IMAGE of the same size; the style is made at ``resolution``, and the mask (1, 1, H, W) applied at full size."""
     import torch
 
+    from stylemamba.colours import recoloured
     from stylemamba.detail import restore_detail, scaled_down
+    from stylemamba.style_file import PALETTE
 
     photo = _rgb(image)
     small = scaled_down(photo, resolution)
-    latent = fuse(model, encode(model, small.movedim(1, -1), progress), style, strength, progress)
+    # Its colours are for the mask's region, which the small picture knows nothing of.
+    plain = Style({name: tensor for name, tensor in style.tensors.items() if name != PALETTE}, style.info)
+    latent = fuse(model, encode(model, small.movedim(1, -1), progress), plain, strength, progress)
     made = decode(model, latent, progress).movedim(-1, 1)
     picture = restore_detail(made, small.to(made), photo.to(made), strength)
     if mask is not None:
         picture = torch.lerp(photo.to(picture), picture, mask.to(picture))
+    if style.palette is not None:
+        picture = recoloured(picture.clamp(0, 1), style.palette, min(strength, 1) * (1.0 if mask is None else mask))
     return torch.cat([picture, image[..., 3:4].movedim(-1, 1).to(picture)], 1).movedim(1, -1)
 
 

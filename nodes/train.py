@@ -37,7 +37,7 @@ class StyleMambaTrain(io.ComfyNode):
                     default=60,
                     min=1,
                     max=2000,
-                    tooltip="More steps follow the text further, and take longer. 30 to 100 are usual.",
+                    tooltip="At most so many; it ends earlier, after 24 at the least, when the style score no longer rises.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -111,8 +111,11 @@ class StyleMambaTrain(io.ComfyNode):
         style=None,
     ) -> io.NodeOutput:
         from stylemamba import StyleMambaError
-        from stylemamba.style_file import PALETTE
+        from stylemamba.pipeline import ANCHOR
+        from stylemamba.style_file import PALETTE, fits
 
+        if style is not None and not fits(style.info, model.pipe.fusion):
+            raise StyleMambaError(f"The style {style.info['prompt']!r} belongs to another model; make it with the one to be trained.")
         pipe = model.on_device(size * size * batch_size * 4)  # activations are kept for the backward pass
         progress = Progress(steps)
 
@@ -129,11 +132,12 @@ class StyleMambaTrain(io.ComfyNode):
                 size=size,
                 batch_size=batch_size,
                 learning_rate=learning_rate,
-                source_prompt=source_text,
+                source_prompt=source_text.strip() or ANCHOR,
                 parameters=parameters,
                 style=None if style is None else style.embedding,
             )
             tensors, info = pipe.style_state()
+            tensors = {name: tensor.cpu() for name, tensor in tensors.items()}  # as all styles are; and ComfyUI does not know of these
             if style is not None and style.palette is not None:
                 tensors[PALETTE] = style.palette
             return io.NodeOutput(Style(tensors, info))

@@ -11,7 +11,7 @@ from comfy_stubs import InterruptProcessingException, ProgressBar
 from PIL import Image
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, detail, pipeline, tiling
+from stylemamba import StyleMambaError, colours, detail, pipeline, style_file, tiling
 
 LEVEL = 1 / 255
 
@@ -273,7 +273,7 @@ def test_empty_batch_is_refused(run, model):
 
 
 def test_style_of_another_model_is_refused(run, model, fire):
-    fire.info["base"] = "0" * 16
+    fire.info.update({key: "0" * 16 for key in style_file.BASE})
     with pytest.raises(StyleMambaError, match="base model"):
         run("Fusion", model, run("VAEEncode", model, image(16, 16)), fire, 1.0)
     assert model.pipe.style is None
@@ -290,6 +290,30 @@ def test_style_from_text_picture_and_both(run, model):
     assert torch.allclose(half, torch.stack([text, shown]) / 2, atol=1e-6)
     with pytest.raises(StyleMambaError, match="neither a text nor a style image"):
         run("StyleEmbedding", model, "\n")
+
+
+def test_several_pictures_are_blended_as_in_the_pipeline(run, model, five_steps, tiny_pipeline):
+    photo, shown = image(48, 32), torch.cat([image(20, 20, seed=3), 1 - image(20, 20, seed=4)])
+    pairs = [(picture.numpy(), 1.0) for picture in shown]
+    expected = tiny_pipeline(photo[0].numpy(), style_image=pairs, output_type="np").images
+    assert np.abs(five_steps(photo, run("StyleEmbedding", model, "", shown)).numpy() - expected).max() < LEVEL
+
+
+def test_at_a_resolution_a_pictures_colours_stay_in_the_mask_as_well(run, model):
+    """And go by those of the region alone, as without a resolution: the colours of the small picture do not count."""
+    photo, mask, style = image(96, 64), torch.zeros(1, 64, 96), run("StyleEmbedding", model, "", image(20, 20, seed=3))
+    mask[:, :32] = 1
+    made = run("Stylize", photo, "", 0.8, resolution=40, mask=mask, model=model, style=style)
+    plain = type(style)({"embedding": style.embedding}, style.info)
+    uncoloured = run("Stylize", photo, "", 0.8, resolution=40, mask=mask, model=model, style=plain)
+    expected = colours.recoloured(uncoloured.movedim(-1, 1), style.palette, 0.8 * mask[None]).movedim(1, -1)
+    assert torch.allclose(made, expected, atol=1e-5) and torch.allclose(made[:, 32:], photo[:, 32:], atol=1e-5)
+    assert (made - uncoloured)[:, :32].abs().mean() > 0.02
+
+
+def test_an_emptied_source_text_is_a_photo(run, model, fire):
+    assert torch.equal(run("StyleEmbedding", model, "fire", source_text=" ").embedding, fire.embedding)
+    assert run("Train", model, image(40, 32), "fire", source_text="", **TRAINING).info["source_prompt"] == "a photo"
 
 
 def test_a_pictures_colours_come_with_its_style(run, model, five_steps, tiny_pipeline):
@@ -414,6 +438,21 @@ def test_blend_goes_from_one_style_to_the_other(run, model, five_steps, fire):
         run("BlendStyles", fire, trained, 0.5)
 
 
+def test_blends_of_any_number_of_styles_blend_again(run, model, fire):
+    with_picture = run("StyleEmbedding", model, "snow", image(20, 20))  # of two parts
+    three = run("BlendStyles", with_picture, fire, 0.4)
+    again = run("BlendStyles", three, with_picture, 0.5)
+    assert (len(three.embedding), len(again.embedding)) == (3, 5)
+    shares = again.embedding.norm(dim=-1)
+    assert torch.allclose(shares / shares.sum(), torch.tensor([0.15, 0.15, 0.2, 0.25, 0.25]), atol=1e-6)
+
+
+def test_training_towards_a_style_of_another_model_is_refused(run, model, fire):
+    fire.info.update({key: "0" * 16 for key in style_file.BASE})
+    with pytest.raises(StyleMambaError, match="belongs to another model"):
+        run("Train", model, image(40, 32), "", style=fire, **TRAINING)
+
+
 def test_files_are_listed_validated_and_fingerprinted(nodes, run, fire, models):
     load_style, load_model = nodes["StyleMambaLoadStyle"], nodes["StyleMambaLoadModel"]
     assert load_model.define_schema().inputs[0].options["options"] == ["bundled", "tiny"]
@@ -457,10 +496,11 @@ def test_folder_gives_its_photos_in_their_sizes_one_by_one(nodes, run, input_fol
     assert [picture.shape for picture in images] == [(1, 20, 30, 3), (1, 7, 9, 4)] and names == ["1", "2"]
     assert torch.equal(images[0], image(30, 20))
     assert load_folder.execute("input/holiday", 1, skip=1)[1] == ["2"]
-    before = load_folder.fingerprint_inputs("input/holiday", 50)
-    assert load_folder.fingerprint_inputs("input/holiday", 50) == before
+    asked = ({"limit": 50}, {"limit": None}, {"limit": 50, "skip": None})  # None: another node will say
+    before = [load_folder.fingerprint_inputs("input/holiday", **each) for each in asked]
+    assert [load_folder.fingerprint_inputs("input/holiday", **each) for each in asked] == before
     synthetic_photo(8, 8).save(input_folder / "holiday" / "1.png")
-    assert load_folder.fingerprint_inputs("input/holiday", 50) != before
+    assert all(load_folder.fingerprint_inputs("input/holiday", **each) != was for each, was in zip(asked, before))
 
 
 def test_folder_mistakes_get_one_sentence(nodes, run, input_folder):
