@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from comfy_stubs import InterruptProcessingException, ProgressBar
+from elsewhere import DEVICE, elsewhere
 from PIL import Image
 from synthetic import synthetic_photo
 
@@ -513,6 +514,30 @@ def test_folder_mistakes_get_one_sentence(nodes, run, input_folder):
     (input_folder / "broken.png").write_bytes(b"no picture")
     with pytest.raises(StyleMambaError, match="^broken.png"):
         load_folder.execute("input", 50)
+
+
+@pytest.mark.parametrize("side", [None, 128])
+def test_photos_wait_on_the_cpu_and_weights_compute_elsewhere(run, model, monkeypatch, side):
+    """As with a GPU: every node takes what ComfyUI keeps on the CPU, and leaves its results there; whole and in tiles."""
+    monkeypatch.setattr(sys.modules["comfy.model_management"], "get_torch_device", lambda: DEVICE)
+    if side:
+        monkeypatch.setattr(pipeline, "LARGEST_WHOLE", 100)
+        monkeypatch.setattr(tiling, "TILE", side)
+        monkeypatch.setattr(tiling, "SAMPLES", 16)
+    with torch.inference_mode(False), torch.no_grad(), elsewhere(monkeypatch):  # that device has no inference mode
+        photo, mask = image(150, 140), torch.zeros(1, 140, 150)
+        mask[:, :70] = 1
+        said = run("StyleEmbedding", model, "fire", image(20, 20))
+        trained = run("Train", model, image(40, 32), "snow", **TRAINING)
+        again = run("Train", model, image(40, 32), "", style=said, **TRAINING)
+        mixed = run("BlendStyles", run("BlendStyles", said, trained, 0.5), again, 0.5)
+        assert all(tensor.device.type == "cpu" for style in (said, trained, mixed) for tensor in style.tensors.values())
+        latent = run("Fusion", model, run("VAEEncode", model, photo), mixed, 0.8, mask)
+        picture = run("Decode", model, latent)
+        coarse = run("Stylize", photo, "", 1.0, resolution=64, mask=mask, model=model, style=said)
+        assert latent["samples"].device.type == picture.device.type == coarse.device.type == "cpu"
+    for made in (picture, coarse):
+        assert torch.allclose(made[:, 70:], photo[:, 70:], atol=1e-5) and (made - photo)[:, :70].abs().mean() > 0.01
 
 
 def test_loading_the_pack_imports_nothing_heavy():
