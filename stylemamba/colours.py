@@ -20,9 +20,13 @@ def palette_of(picture: torch.Tensor, share: torch.Tensor | float = 1.0) -> torc
     total = torch.zeros(4, 4, dtype=torch.float64)
     for rows in _bands(picture):
         pixels = as_floats(picture[:, :, rows]).float().flatten(2)[0]
-        pixels = torch.cat([torch.ones_like(pixels[:1]), pixels])
+        # Around the band's mean: sums of millions of nearly equal numbers would lose what an even picture's colours vary by.
+        centre = pixels.mean(1, keepdim=True)
+        pixels = torch.cat([torch.ones_like(pixels[:1]), pixels - centre])
         weighed = pixels * (share[:, :, rows].to(pixels).flatten(2)[0] if torch.is_tensor(share) else share)
-        total += (weighed @ pixels.T).cpu().double()
+        back = torch.eye(4, dtype=torch.float64)
+        back[1:, :1] = centre.cpu().double()
+        total += back @ (weighed @ pixels.T).cpu().double() @ back.T
     return (total / (picture.shape[2] * picture.shape[3])).float()
 
 

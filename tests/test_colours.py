@@ -26,6 +26,16 @@ def test_the_whole_way_leads_to_the_palette(whole_way):
     assert not torch.allclose(palette_of(picture), palette_of(style), atol=2e-2)
 
 
+@pytest.mark.parametrize("as_bytes", [True, False])
+def test_a_large_even_picture_keeps_the_little_that_it_varies_by(as_bytes):
+    """Fog: its millions of pixels, all nearly 230, must not drown their deviation of 2."""
+    fog = (230 + 2 * torch.randn(1, 3, 1100, 1800, generator=torch.Generator().manual_seed(0))).round().clamp(0, 255).byte()
+    mean, covariance = colours._mean_and_covariance(palette_of(fog if as_bytes else fog.float() / 255))
+    exact = fog[0].flatten(1).double() / 255
+    assert torch.allclose(mean, exact.mean(1), atol=1e-6)
+    assert torch.allclose(covariance - colours.FAINTEST * torch.eye(3, dtype=torch.float64), torch.cov(exact, correction=0), atol=2e-6)
+
+
 def test_own_colours_change_nothing():
     picture = noise(0, (0.5, 0.4, 0.6))
     assert torch.allclose(recoloured(picture, palette_of(picture)), picture, atol=1e-5)
