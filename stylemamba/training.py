@@ -111,6 +111,8 @@ def train_on_style(
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
     if size < SMALLEST or size % pipe.size_multiple:
         raise StyleMambaError(f"size is {size}; give crops of {SMALLEST} pixels or more, and a multiple of {pipe.size_multiple}.")
+    if any(hasattr(part, "_hf_hook") for part in (pipe.vae, pipe.fusion, pipe.style_encoder)):
+        raise StyleMambaError("An offloaded pipeline cannot be trained; call pipe.remove_all_hooks() and pipe.to(device) before.")
     pipe.unload_style()
     if parameters == "modulation" and not pipe.fusion.out.weight.any():
         raise StyleMambaError(
@@ -176,22 +178,21 @@ def train_on_style(
             return tuple(torch.stack(parts) for parts in zip(*(known[index] for index in indices)))
 
         modules = {"fusion": fusion, "losses": losses}
-        start, history = 0, []
+        history = []
         if checkpoint_path is not None and Path(checkpoint_path).exists():
-            start, saved = checkpoint.load(checkpoint_path, modules, optimizer)
+            _, saved = checkpoint.load(checkpoint_path, modules, optimizer)
             if saved.get("recipe") != recipe:
                 raise StyleMambaError(
                     f"{checkpoint_path} is the state of another training (prompt, photos, model or settings differ); name another file."
                 )
             history = saved["history"]
 
-        def save_state(step):
+        def save_state():
             if checkpoint_path is not None:
-                checkpoint.save(checkpoint_path, step, modules, optimizer, {"recipe": recipe, "history": history})
+                checkpoint.save(checkpoint_path, len(history), modules, optimizer, {"recipe": recipe, "history": history})
 
-        step = start
         try:
-            while step < num_train_steps and not (early_stop and has_settled([row["score"] for row in history])):
+            while (step := len(history)) < num_train_steps and not (early_stop and has_settled([row["score"] for row in history])):
                 for group in optimizer.param_groups:
                     group["lr"] = rate * min(1, (step + 1) / 5) * (0.55 + 0.45 * float(np.cos(np.pi * step / num_train_steps)))
                 rng = np.random.default_rng((seed, step))
@@ -200,26 +201,26 @@ def train_on_style(
                 latents, photo_features, seen, untrained = known_of(pick.tolist())
                 generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 masks = losses["masked_direction"].draw(untrained.shape, generator).to(device)
-                features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, seen, untrained, masks)
-                values = dict(zip(_Judged.LOSSES, found))
-                anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
-                values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
-                total = sum(getattr(weights, name) * value for name, value in values.items())
-                # Not by backward(), which warns of gradients that a graph computed on a stream of its own.
-                for parameter, grad in zip(trained, torch.autograd.grad(total, trained, allow_unused=True)):
-                    parameter.grad = grad
-                torch.nn.utils.clip_grad_norm_(trained, 1.0)
-                optimizer.step()
-                step += 1
-                # Asked for at once: a GPU is waited for at every number.
-                score, *numbers = torch.stack([features[0] @ target, total, *values.values()]).tolist()
-                numbers = dict(zip(["total", *values], numbers))
-                history.append({"step": step, "score": score, **numbers})
-                if step % SAVE_EVERY == 0:
-                    save_state(step)
+                with _whole_or_not(trained, losses, optimizer, history):
+                    features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, seen, untrained, masks)
+                    values = dict(zip(_Judged.LOSSES, found))
+                    anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
+                    values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
+                    total = sum(getattr(weights, name) * value for name, value in values.items())
+                    # Not by backward(), which warns of gradients that a graph computed on a stream of its own.
+                    for parameter, grad in zip(trained, torch.autograd.grad(total, trained, allow_unused=True)):
+                        parameter.grad = grad
+                    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                    optimizer.step()
+                    # Asked for at once: a GPU is waited for at every number.
+                    score, *numbers = torch.stack([features[0] @ target, total, *values.values()]).tolist()
+                    numbers = dict(zip(["total", *values], numbers))
+                    history.append({"step": step + 1, "score": score, **numbers})
+                if (step + 1) % SAVE_EVERY == 0:
+                    save_state()
                 if callback is not None:
-                    facts = {"step": step, "num_train_steps": num_train_steps, "score": history[-1]["score"], "losses": numbers}
-                    callback(step, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0]), condition)})
+                    facts = {"step": step + 1, "num_train_steps": num_train_steps, "score": score, "losses": numbers}
+                    callback(step + 1, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0]), condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
             moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
@@ -229,7 +230,7 @@ def train_on_style(
                 "prompt": prompt,
                 "source_prompt": source_prompt,
                 **belongs_to(pipe.fusion),
-                "steps": step,
+                "steps": len(history),
                 "seed": seed,
                 "parameters": parameters,
                 "score": history[-1]["score"] if history else None,
@@ -238,7 +239,7 @@ def train_on_style(
             with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
                 info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0]), condition))
             pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
-            save_state(step)
+            save_state()
     return history
 
 
@@ -272,6 +273,25 @@ class _Judged(torch.nn.Module):
             losses["token_grid"](pictures, untrained),
         )
         return features, torch.stack(values)
+
+
+@contextlib.contextmanager
+def _whole_or_not(
+    trained: list[torch.nn.Parameter], losses: torch.nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]
+) -> Iterator[None]:
+    """A step that an exception ends, Ctrl-C as well, has changed nothing, or a training that is resumed would be another one."""
+    values, steps = [parameter.detach().clone() for parameter in trained], len(history)
+    states = {module: copy.deepcopy(module.state_dict()) for module in (losses, optimizer)}
+    try:
+        yield
+    except BaseException:
+        with torch.no_grad():
+            for parameter, value in zip(trained, values):
+                parameter.copy_(value)
+        for module, state in states.items():
+            module.load_state_dict(state)
+        del history[steps:]
+        raise
 
 
 def has_settled(scores: list[float]) -> bool:

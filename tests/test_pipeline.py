@@ -139,6 +139,8 @@ def test_photos_go_where_an_offloaded_vae_will_be(tiny_pipeline):
     """Of model offloading's hooks; the meta device stands for a GPU."""
     accelerate.cpu_offload_with_hook(tiny_pipeline.vae, execution_device="meta")
     assert tiny_pipeline.vae.device.type == "cpu" and tiny_pipeline.encode_images(torch.rand(1, 3, 16, 16)).is_meta
+    with pytest.raises(StyleMambaError, match="remove_all_hooks"):
+        tiny_pipeline.train_on_style("ink", [photo()])
     with pytest.raises(StyleMambaError, match="enable_model_cpu_offload"):
         tiny_pipeline.enable_sequential_cpu_offload()
 
