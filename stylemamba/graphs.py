@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .orders import held
+
 SHAPES = 8  # that are kept; every graph holds on to its memory
 
 
@@ -25,7 +27,7 @@ class GraphedCalls:
 
     def __init__(self, network: nn.Module | Callable):
         self.network = network
-        self._captured: dict[tuple, Callable] = {}
+        self._captured: dict[tuple, tuple[Callable, list]] = {}  # with what else the graph reads
 
     def __call__(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
         if not all(t.is_cuda for t in tensors):
@@ -37,8 +39,9 @@ class GraphedCalls:
             if key not in self._captured:
                 if len(self._captured) >= SHAPES:
                     self._captured.pop(next(iter(self._captured)))
-                self._captured[key] = self._capture(tensors)
-            made = self._captured[key](*tensors)
+                with held() as orders:
+                    self._captured[key] = self._capture(tensors), orders
+            made = self._captured[key][0](*tensors)
         # The next replay writes to the same memory.
         return tuple(t.clone() for t in made) if isinstance(made, tuple) else made.clone()
 

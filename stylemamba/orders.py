@@ -1,5 +1,7 @@
 """The orders in which a 2D latent is read as a sequence."""
 
+import contextlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 import torch
@@ -11,7 +13,20 @@ from .errors import StyleMambaError
 DIRECTIONS = {"raster": 1, "bidirectional": 2, "zigzag": 2, "cross": 4}
 
 
-@lru_cache(maxsize=32)
+_holders: list[list] = []
+
+
+@contextlib.contextmanager
+def held() -> Iterator[list]:
+    """A list that holds every order used meanwhile: `scan_order` forgets some, and a CUDA graph reads them where they lay."""
+    orders = []
+    _holders.append(orders)
+    try:
+        yield orders
+    finally:
+        _holders.remove(orders)
+
+
 def scan_order(name: str, height: int, width: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
     """The directions of an order over a ``height`` x ``width`` grid, in pairs where it has several.
 
@@ -31,6 +46,14 @@ def scan_order(name: str, height: int, width: int, device: torch.device) -> tupl
     """
     if name not in DIRECTIONS:
         raise StyleMambaError(f"The scan order {name!r} is not known; use one of {', '.join(DIRECTIONS)}.")
+    order = _made(name, height, width, device)
+    for orders in _holders:
+        orders.append(order)
+    return order
+
+
+@lru_cache(maxsize=32)
+def _made(name: str, height: int, width: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
     # Kept for later calls, which may train: tensors made under inference mode could not be used there.
     with torch.inference_mode(False):
         grid = torch.arange(height * width, device=device).view(height, width)

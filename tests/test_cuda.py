@@ -79,7 +79,7 @@ def test_graphs_make_the_pictures_that_calls_make(bundled, tmp_path):
         expected, made = make(False), make(True)
     pipe.disable_cuda_graphs()
     pipe.to("cpu")
-    assert min(psnr(*both) for both in zip(made, expected)) > 45
+    assert all(psnr(*both) > 45 for both in zip(made, expected))  # which no NaN passes
 
 
 def test_what_cannot_be_captured_is_called():

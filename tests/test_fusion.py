@@ -1,12 +1,14 @@
 """The fusion: what it keeps, what it takes, what it refuses."""
 
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from stylemamba import StyleMambaError, StyleMambaFusion
 from stylemamba.noise import NOISE_PERIOD, NoiseField
-from stylemamba.orders import DIRECTIONS, permute, scan_order
+from stylemamba.orders import DIRECTIONS, held, permute, scan_order
 from stylemamba.scatter import ScatterField
 
 SMALL = dict(latent_channels=4, style_dim=12, hidden_size=32, depth=2, d_state=4, head_dim=8)
@@ -52,14 +54,30 @@ def test_a_batch_of_several_styles_equals_one_by_one():
 
 
 def test_every_direction_reaches_the_whole_picture():
-    """With the cross order a change in one corner is seen in the opposite corner, either way."""
-    fusion, style = random_fusion(scan_order="cross", d_state=8), torch.randn(1, 12)
-    latents = torch.randn(1, 4, 12, 12)
-    plain = fusion(latents, style)
-    for corner, opposite in ((0, -1), (-1, 0)):
+    """With the cross order a change in one corner is seen in the opposite corner, either way; without the scan it is not."""
+    fusion, style = random_fusion(scan_order="cross", d_state=8).double(), torch.randn(1, 12).double()
+    latents = torch.randn(1, 4, 24, 24).double()  # farther than convolutions reach
+
+    def seen(corner: int) -> float:
         changed = latents.clone()
         changed[:, :, corner, corner] += 5
-        assert (fusion(changed, style) - plain)[:, :, opposite, opposite].abs().max() > 1e-7
+        return (fusion(changed, style) - fusion(latents, style))[:, :, -1 - corner, -1 - corner].abs().max().item()
+
+    assert min(seen(0), seen(-1)) > 1e-9
+    for block in fusion.blocks:
+        block.mixer._scan = lambda order, u, *rest: u
+    assert max(seen(0), seen(-1)) == 0
+
+
+def test_orders_that_are_held_outlive_the_cache():
+    """A CUDA graph reads them where they lay, and nobody else may still know them."""
+    cpu = torch.device("cpu")
+    with held() as orders:
+        kept = weakref.ref(scan_order("cross", 22, 26, cpu)[0][0])
+    forgotten = weakref.ref(scan_order("cross", 23, 26, cpu)[0][0])
+    for length in range(3, 43):
+        scan_order("cross", length, 5, cpu)
+    assert kept() is orders[0][0][0] and forgotten() is None
 
 
 @pytest.mark.parametrize("ssm", ["ssd", "selective"])
