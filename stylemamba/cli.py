@@ -6,6 +6,7 @@ Ctrl-C is exit code 130. Heavy imports happen inside the commands, so that help 
 
 import contextlib
 import gc
+import io
 import json
 import os
 import sys
@@ -46,6 +47,8 @@ class _Stopped(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line (``sys.argv`` by default) and returns its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path is printed as it is, if it is no UTF-8 as well
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' deprecations are for developers
@@ -499,4 +502,5 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    # A file's name may be no UTF-8: as JSON escapes it.
+    print(json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode())

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class Picture:
     @property
     def held_out(self) -> bool:
         """True for the tenth of all pictures that nothing may learn from: the first byte of the file name's SHA-1, modulo 10, is 0."""
-        return hashlib.sha1(self.path.name.encode()).digest()[0] % 10 == 0
+        return hashlib.sha1(os.fsencode(self.path.name)).digest()[0] % 10 == 0
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,8 @@ def evaluate(
     loaded = [None if style.file is None else read_style(style.file) for style in styles]
     names = [style.text if state is None else f"{state[1].get('prompt', '')} ({style.text})" for style, state in zip(styles, loaded)]
     sentences = [style.text if state is None else state[1].get("prompt", "") for style, state in zip(styles, loaded)]
+    if len(set(names)) < len(names):
+        raise StyleMambaError(f"The style {next(name for name in names if names.count(name) > 1)!r} is listed twice; name each once.")
     result = Evaluation(_settings(pipe, photos, names, labels, content, clip, judge, size, strength))
     done = 0
     for picture in photos:
@@ -170,7 +172,7 @@ def evaluate(
                     f"what can be measured has {SMALLEST} or more on both."
                 )
         except StyleMambaError as error:
-            result.skipped[str(picture.path)] = str(error)
+            result.skipped[_readable(picture.path)] = _readable(error)
             done += len(styles)
             continue
         original = to_tensor([photo]).to(pipe.device)
@@ -189,7 +191,7 @@ def evaluate(
             scores = (None, None) if clip is None else clip.scores(torch.cat([clip.image([stylised]), photo_embedding]), sentence)
             result.rows.append(
                 {
-                    "photo": str(picture.path),
+                    "photo": _readable(picture.path),
                     "style": name,
                     "clip_score": scores[0],
                     "clip_score_photo": scores[1],
@@ -204,11 +206,16 @@ def evaluate(
             done += 1
             progress(done, name)
         if len(result.shown) < shown:
-            result.shown.append((picture.path.name, photo, made))
+            result.shown.append((_readable(picture.path.name), photo, made))
     pipe.unload_style()
     if not result.rows:
         raise StyleMambaError(f"None of the {len(photos)} photos could be measured: {next(iter(result.skipped.values()))}")
     return result
+
+
+def _readable(text: object) -> str:
+    """As UTF-8 can hold it: a file's name may be any bytes."""
+    return str(text).encode(errors="backslashreplace").decode()
 
 
 def _label(style: Style, judge: TaughtJudge | None) -> str:

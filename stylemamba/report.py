@@ -77,8 +77,14 @@ def _csv(evaluation: Evaluation) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, ["photo", "style", *MEASURES], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(evaluation.rows)
+    for row in evaluation.rows:
+        writer.writerow({**row, **{key: _no_formula(row[key]) for key in ("photo", "style")}})
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """A spreadsheet computes what begins like a formula, and a style file's sentence may be a stranger's."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _html(evaluation: Evaluation) -> str:

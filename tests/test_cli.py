@@ -198,6 +198,15 @@ def test_a_file_to_stdout_and_stdin_to_a_folder(folder, tiny_model_dir):
     assert done.stdout.decode().split() == [os.path.join("out", "stdin-fire.png")] and Path("out/stdin-fire.png").is_file()
 
 
+def test_a_photo_by_any_name_is_printed_by_that_name(folder, tiny_model_dir):
+    try:
+        os.rename(b"photo.jpg", b"caf\xe9.jpg")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    done = _process([b"stylize", b"caf\xe9.jpg", b"-s", b"fire", b"--model", os.fsencode(tiny_model_dir)], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9-fire.png\n", b"") and os.path.isfile(b"caf\xe9-fire.png")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_one_sentence(folder, tiny_model_dir):
     with open("/dev/full", "wb") as full:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import sys
 
@@ -157,6 +158,20 @@ def test_a_photo_too_small_to_be_measured_does_not_end_the_evaluation(tmp_path, 
     assert code == 0 and "48 x 4" in err and list(found["skipped"]) == [str(banner)] and len(found["pictures"]) == 2
 
 
+def test_a_photo_by_any_name_and_a_style_like_a_formula(tmp_path, photos, tiny_model_dir, capsys):
+    try:
+        os.rename(photos / "val2017" / "0.png", os.fsencode(photos) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    styles = tmp_path / "styles.txt"
+    styles.write_text("=1+1")
+    code, out, err = evaluate(tiny_model_dir, capsys, "--images", photos, "--styles", styles, "-o", tmp_path / "r", "--json")
+    assert (code, err) == (0, "") and any(row["photo"].endswith("caf\\udce9.png") for row in json.loads(out)["pictures"])
+    with (tmp_path / "r" / "report.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["style"] for row in csv.DictReader(file)} == {"'=1+1"}
+    assert Picture(photos / os.fsdecode(b"caf\xe9.png")).held_out in (True, False)
+
+
 def test_the_content_network_computes_where_the_pipeline_does(tmp_path, photos, tiny_model_dir, capsys, monkeypatch):
     asked, make = [], metrics.efficientnet_content
     monkeypatch.setattr(metrics, "efficientnet_content", lambda device: asked.append(device) or make(device))
@@ -184,6 +199,9 @@ def test_mistakes_are_one_sentence(tmp_path, photos, art, tiny_model_dir, capsys
     for sentence, options in mistakes.items():
         code, out, err = evaluate(tiny_model_dir, capsys, *base, *options)
         assert (code, out) == (2, "") and sentence in err and len(err.splitlines()) == 1, err
+    (tmp_path / "twice.txt").write_text("fire\nice\nfire")
+    code, _, err = evaluate(tiny_model_dir, capsys, *base[:3], tmp_path / "twice.txt", *base[4:])
+    assert code == 2 and "'fire' is listed twice" in err
     (tmp_path / "report.html").touch()
     code, _, err = evaluate(tiny_model_dir, capsys, *base[:-1], tmp_path / "report.html")
     assert code == 2 and "report.html is a file" in err and len(err.splitlines()) == 1
