@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, AutoencoderTiny, DiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils import BaseOutput
+from huggingface_hub import snapshot_download
 from PIL import Image
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -25,6 +26,7 @@ from .style_file import EMBEDDING, PALETTE, base_hash, fits, read_style, write_s
 from .tiling import TILE, stylise_in_tiles
 
 ANCHOR = "a photo"
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 SMALLEST = 32  # px; at less there is nothing that a style could be seen in
 LARGEST_WHOLE = 1536 * 1536  # pixels; larger photos are stylised in tiles, as one at once takes half a gigabyte a megapixel
 
@@ -72,6 +74,10 @@ class StyleMambaPipeline(DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None = None, **kwargs) -> "StyleMambaPipeline":
         """Loads a pipeline from a folder or a hub id; without one, the model bundled with the package.
 
+        Args:
+            pretrained_model_name_or_path: a folder made by `save_pretrained`, or the id of a hub repository that holds one.
+            **kwargs: as for `diffusers.DiffusionPipeline.from_pretrained`: ``dtype``, ``revision``, ``cache_dir``, ``token``, ...
+
         Raises:
             StyleMambaError: when the folder is not a saved pipeline, or one of another version.
         """
@@ -80,7 +86,11 @@ class StyleMambaPipeline(DiffusionPipeline):
             path = str(files(__package__).joinpath("bundled"))
             if not Path(path).is_dir():
                 raise StyleMambaError("This installation lacks the bundled model; install StyleMamba again, or name a model folder.")
-        if Path(path).is_dir() and not (Path(path) / "model_index.json").is_file():
+        if not Path(path).is_dir():
+            # diffusers' own download refuses a pipeline with a part of another library's; its folder it loads.
+            asked = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
+            path = snapshot_download(str(path), allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"], **asked)
+        if not (Path(path) / "model_index.json").is_file():
             raise StyleMambaError(
                 f"{path} holds no model_index.json, so it is not a saved StyleMambaPipeline; name a folder made by save_pretrained."
             )

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline
+from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline, pipeline
 from stylemamba.pipeline import blend_styles
 from stylemamba.style_file import base_hash
 
@@ -161,6 +161,15 @@ def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, t
 def test_folder_that_is_no_pipeline_is_named(tmp_path):
     with pytest.raises(StyleMambaError, match="model_index.json"):
         StyleMambaPipeline.from_pretrained(tmp_path)
+
+
+def test_a_hub_id_is_downloaded_and_loaded(tiny_model_dir, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pipeline, "snapshot_download", lambda *args, **kwargs: asked.append((args, kwargs)) or tiny_model_dir)
+    pipe = StyleMambaPipeline.from_pretrained("someone/styles", revision="v2", dtype=torch.bfloat16)
+    assert pipe.dtype == torch.bfloat16 and pipe(photo(), "ink").images[0].size == photo().size
+    (repository,), options = asked[0]
+    assert repository == "someone/styles" and options["revision"] == "v2" and "*.bin" not in options["allow_patterns"]
 
 
 def test_a_dict_of_prompts_is_blended_by_its_weights(tiny_pipeline):
