@@ -37,7 +37,9 @@ Model = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps ...; by default the fastest there is.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Makes a run repeatable.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Draws a slightly different picture, the same for the same seed.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
