@@ -1,6 +1,7 @@
 """`stylemamba evaluate`: what it reads, what it measures, what it writes."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -169,7 +170,7 @@ def test_a_photo_by_any_name_and_a_style_like_a_formula(tmp_path, photos, tiny_m
     assert (code, err) == (0, "") and any(row["photo"].endswith("caf\\udce9.png") for row in json.loads(out)["pictures"])
     with (tmp_path / "r" / "report.csv").open(newline="", encoding="utf-8") as file:
         assert {row["style"] for row in csv.DictReader(file)} == {"'=1+1"}
-    assert Picture(photos / os.fsdecode(b"caf\xe9.png")).held_out in (True, False)
+    assert Picture(photos / os.fsdecode(b"caf\xe9.png")).held_out == (hashlib.sha1(b"caf\xe9.png").digest()[0] % 10 == 0)
 
 
 def test_the_content_network_computes_where_the_pipeline_does(tmp_path, photos, tiny_model_dir, capsys, monkeypatch):
