@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
-SMALLEST = 32  # px a side of a crop; at less there is nothing that a style could be seen in
 FEW = 4  # photos that are encoded at once
 RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
 # The style score has settled when the mean of so many steps is not so much above that of as many steps before.
@@ -109,8 +108,8 @@ def train_on_style(
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
     if parameters not in RATES:
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
-    if size < SMALLEST or size % pipe.size_multiple:
-        raise StyleMambaError(f"size is {size}; give crops of {SMALLEST} pixels or more, and a multiple of {pipe.size_multiple}.")
+    if size < 1 or size % pipe.size_multiple:
+        raise StyleMambaError(f"size is {size}; give crops whose side is a multiple of {pipe.size_multiple} pixels, such as 160.")
     if any(hasattr(part, "_hf_hook") for part in (pipe.vae, pipe.fusion, pipe.style_encoder)):
         raise StyleMambaError("An offloaded pipeline cannot be trained; call pipe.remove_all_hooks() and pipe.to(device) before.")
     pipe.unload_style()
