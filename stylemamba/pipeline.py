@@ -154,14 +154,17 @@ class StyleMambaPipeline(DiffusionPipeline):
         """Height and width given to `encode_images` must be multiples of this."""
         return self.vae_scale_factor
 
+    @property
+    def vae_device(self) -> torch.device:
+        """Where the VAE computes: an offloaded one is not there yet, and diffusers brings only the VAE itself."""
+        return torch.device(getattr(getattr(self.vae, "_hf_hook", None), "execution_device", None) or self.vae.device)
+
     def encode_images(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """RGB images (B, 3, H, W) in 0..1 -> latents (B, C, H / f, W / f), scaled by the VAE's ``scaling_factor``.
 
         With a ``generator`` the VAE's posterior is sampled; without one its mode is taken.
         """
-        # An offloaded VAE is not yet where it will compute, and diffusers brings only the VAE there.
-        device = getattr(getattr(self.vae, "_hf_hook", None), "execution_device", None) or self.vae.device
-        encoded = self.vae.encode(_channels_last((2 * images - 1).to(device, self.vae.dtype)))
+        encoded = self.vae.encode(_channels_last((2 * images - 1).to(self.vae_device, self.vae.dtype)))
         if isinstance(self.vae, AutoencoderTiny):
             latents = encoded.latents
         else:

@@ -190,7 +190,7 @@ def _pixels(photo: torch.Tensor, tile: _Tile, scale: int) -> torch.Tensor:
 
 def _encode(pipe, photo: torch.Tensor, grid: _Grid, generator: torch.Generator | None) -> torch.Tensor:
     # Tile by tile to where the VAE is, as all that is known of the tiles is to be there: a large photo may wait elsewhere.
-    window_of = lambda tile: _pixels(photo, tile, pipe.vae_scale_factor).to(pipe.vae.device)
+    window_of = lambda tile: _pixels(photo, tile, pipe.vae_scale_factor).to(pipe.vae_device)
     encode = _AsOne(lambda pixels: pipe.encode_images(pixels, generator), window_of, grid)
     latents = None
     for tile in _until_right(grid, encode):

@@ -1,5 +1,6 @@
 """Nothing stays behind on the CPU when a pipeline computes elsewhere: the same numbers, from every way to call it."""
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -59,6 +60,24 @@ def test_a_picture_in_tiles(there, monkeypatch, asked, output_type):
     if output_type == "pil":
         expected, made = (np.asarray(images[0], float) / 255 for images in (expected, made))
     assert np.abs(np.asarray(made) - np.asarray(expected)).max() < (0.02 if output_type == "pil" else 1e-3)
+
+
+@pytest.mark.parametrize("in_tiles", [False, True])
+def test_an_offloaded_pipeline(tiny_pipeline, monkeypatch, in_tiles):
+    """With the hooks that `enable_model_cpu_offload` sets, every part on the CPU until it is called."""
+    if in_tiles:
+        monkeypatch.setattr(pipeline, "LARGEST_WHOLE", 100)
+        for module in (pipeline, tiling):
+            monkeypatch.setattr(module, "TILE", 128)
+        monkeypatch.setattr(tiling, "SAMPLES", 16)
+    asked = {"prompt": "fire", "style_image": SHOWN, "output_type": "pt"}
+    expected = tiny_pipeline(LARGE, **asked).images
+    with elsewhere(monkeypatch) as device:
+        hook = None
+        for name in tiny_pipeline.model_cpu_offload_seq.split("->"):
+            _, hook = accelerate.cpu_offload_with_hook(getattr(tiny_pipeline, name), device, prev_module_hook=hook)
+        made = tiny_pipeline(LARGE, **asked).images
+        assert made.device == device and (made.cpu() - expected).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("parameters", ["modulation", "low-rank", "all"])

@@ -1,5 +1,6 @@
 """Large photos in tiles: the same picture as at once."""
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -170,8 +171,9 @@ def test_fusion_windows_of_every_size_fade_into_their_neighbours_alone(tiny_pipe
     assert torch.allclose(fades, torch.ones(300))
 
 
-def test_a_photos_tiles_are_brought_to_the_vae(tiny_pipeline, small_tiles, monkeypatch):
-    """ComfyUI keeps photos on the CPU; the meta device stands for a GPU."""
+@pytest.mark.parametrize("offloaded", [False, True])
+def test_a_photos_tiles_are_brought_to_the_vae(tiny_pipeline, small_tiles, monkeypatch, offloaded):
+    """ComfyUI keeps photos on the CPU, and diffusers an offloaded VAE until it is called; the meta device stands for a GPU."""
 
     class Seen(Exception):
         pass
@@ -179,7 +181,10 @@ def test_a_photos_tiles_are_brought_to_the_vae(tiny_pipeline, small_tiles, monke
     def encode_images(images, generator=None):
         raise Seen(images.device.type)
 
-    tiny_pipeline.vae.to("meta")
+    if offloaded:
+        accelerate.cpu_offload_with_hook(tiny_pipeline.vae, execution_device="meta")
+    else:
+        tiny_pipeline.vae.to("meta")
     monkeypatch.setattr(tiny_pipeline, "encode_images", encode_images)
     with pytest.raises(Seen, match="meta"):
         tiling.encode_in_tiles(tiny_pipeline, torch.rand(1, 3, 300, 200))
