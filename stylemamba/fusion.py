@@ -59,6 +59,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         known_styles: number of styles that the fusion can know by heart, see `StyleBank`.
         texture_channels: channels of their textures.
         scattered_styles: which of them are scattered, by their rows in the bank.
+
+    Raises:
+        StyleMambaError: when a size is below 1 (a depth: below 0), or the state space layer has no such order or form.
     """
 
     _no_split_modules = ["FusionBlock"]
@@ -84,6 +87,12 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         ssm: str = "ssd",
     ):
         super().__init__()
+        sizes = {"latent_channels": latent_channels, "style_dim": style_dim, "patch_size": patch_size, "hidden_size": hidden_size}
+        sizes |= {"depth": depth, "d_state": d_state, "expand": expand, "head_dim": head_dim, "width of the MLP": int(hidden_size * mlp_ratio)}
+        sizes |= {"refine_size": refine_size, "refine_depth": refine_depth, "known_styles": known_styles, "texture_channels": texture_channels}
+        for name, size in sizes.items():
+            if size < (least := 0 if name.endswith("depth") else 1):
+                raise StyleMambaError(f"A fusion's {name} cannot be {size}; give {least} or more.")
         self.embed = nn.Linear(latent_channels * patch_size**2, hidden_size)
         # Where a token lies within a fixed tile, so that screens, tesserae and paper grain can be drawn; free of the picture's size.
         self.phase = nn.Parameter(torch.zeros(PHASE_PERIOD, PHASE_PERIOD, hidden_size))

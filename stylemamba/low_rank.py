@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-RANK = 4
+RANK = 3
 SMALL = 16384  # values; a parameter of no more is moved as a whole
 UP, DOWN = ".up", ".down"  # what a file calls the factors of a delta
 
@@ -33,13 +33,18 @@ def add_factors(module: nn.Module, seed: int) -> list[nn.Parameter]:
     return found
 
 
-def plain_names(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The module's parameters as they act, by the names that they had before `add_factors`."""
-    values = {}
+@torch.no_grad()
+def deltas_from(base: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
+    """What was added to a module's parameters, by the names that they had before `add_factors`.
+
+    Of a matrix with factors it is their product: the rounding of what it was added to has full rank.
+    """
+    deltas = {name: value.detach() - base[name] for name, value in module.named_parameters() if "parametrizations" not in name}
     for prefix, part in module.named_modules():
         for name in part.parametrizations if parametrize.is_parametrized(part) else ():
-            values[f"{prefix}.{name}".lstrip(".")] = getattr(part, name)
-    return values | {name: value for name, value in module.named_parameters() if "parametrizations" not in name}
+            (added,) = part.parametrizations[name]
+            deltas[f"{prefix}.{name}".lstrip(".")] = added.up @ added.down
+    return deltas
 
 
 def factorise(deltas: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -39,8 +39,10 @@ class Mamba2D(nn.Module):
         super().__init__()
         if ssm not in ("ssd", "selective"):
             raise StyleMambaError(f"The state space form {ssm!r} is not known; use 'ssd' or 'selective'.")
+        if scan_order not in DIRECTIONS:
+            raise StyleMambaError(f"The scan order {scan_order!r} is not known; use one of {', '.join(DIRECTIONS)}.")
         self.order, self.ssm, self.d_state, self.head_dim = scan_order, ssm, d_state, head_dim
-        self.directions = DIRECTIONS.get(scan_order, 1)
+        self.directions = DIRECTIONS[scan_order]
         self.inner = expand * hidden_size
         if self.inner % (head_dim * self.directions):
             raise StyleMambaError(

@@ -54,10 +54,10 @@ def ssd_scan(
             on the device.
 
     Returns:
-        (batch, length, heads, head_dim), of ``x``'s dtype. Half precision is computed in float32.
+        (batch, length, heads, head_dim), of ``x``'s dtype. It is computed in the widest dtype of the arguments, in float32 at least.
 
     Raises:
-        StyleMambaError: when the shapes do not fit each other.
+        StyleMambaError: when the shapes do not fit each other, or an argument is not real floating point.
 
     On CUDA, mamba-ssm's Triton kernel does the work where it is installed and can.
     """
@@ -77,20 +77,24 @@ def ssd_scan(
             f"and D {None if D is None else tuple(D.shape)} do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,), "
             "twice (batch, length, groups, d_state), and (heads,)."
         )
+    given = {"x": x, "dt": dt, "A": A, "B": B, "C": C, **({} if D is None else {"D": D})}
+    for name, tensor in given.items():
+        if not tensor.is_floating_point():
+            raise StyleMambaError(f"ssd_scan: {name} is {tensor.dtype}, but must be real floating point.")
+    dtype = x.dtype
+    compute = functools.reduce(torch.promote_types, (tensor.dtype for tensor in given.values()), torch.float32)
     kernel = _cuda_kernel() if x.is_cuda else None
     # The kernel has no fp64, and its matrix products want at least 16 of everything.
-    if kernel and x.dtype != torch.float64 and min(x.shape[3], B.shape[3]) >= 16:
+    if kernel and compute != torch.float64 and min(x.shape[3], B.shape[3]) >= 16:
         return _call_kernel(kernel, x, dt, A, B, C, D)
     # On a CPU a power of two would put a matrix's rows on one another's cache lines in the backward; short sequences take one product.
     chunk_size = chunk_size or (28 if x.device.type == "cpu" and x.shape[1] > 48 else 64)
-    dtype = x.dtype
-    if dtype in (torch.float16, torch.bfloat16):
-        x, dt, A, B, C = (t.float() for t in (x, dt, A, B, C))
+    x, dt, A, B, C = (t.to(compute) for t in (x, dt, A, B, C))
     with torch.autocast(x.device.type, enabled=False):
         chunks = -(-x.shape[1] // chunk_size)
         y = _chunked(x, dt, A, B, C, -(-x.shape[1] // chunks))
     if D is not None:
-        y = torch.addcmul(y, D[:, None], x)
+        y = torch.addcmul(y, D.to(compute)[:, None], x)
     return y.to(dtype)
 
 

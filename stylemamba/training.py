@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ from .losses import (
     TokenGridLoss,
     TotalVariationLoss,
 )
-from .low_rank import SMALL, add_factors, plain_names
+from .low_rank import SMALL, add_factors, deltas_from
 from .style_encoder import StyleEncoder
 from .style_file import EMBEDDING, base_hash, belongs_to, encode_preview
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 SAVE_EVERY = 25  # steps
+SAME = 1e-3  # distance of unit embeddings, below which two sentences ask for the same
 FEW = 4  # photos that are encoded at once
 RATES = {"modulation": 1.0, "low-rank": 0.2, "all": 0.05}  # of the learning rate, by the parameters that are trained
 # The style score has settled when the mean of so many steps is not so much above that of as many steps before.
@@ -86,30 +88,36 @@ def train_on_style(
             (name -> float) and ``preview`` (call it for a PIL image). An exception raised there, or Ctrl-C, ends the training; the style
             trained so far is kept and the exception passed on.
         learning_rate: of AdamW, after a warm-up of five steps, falling to a tenth by a cosine.
-        batch_size: crops a step.
-        size: side of the square crops, px, a multiple of the pipeline's ``size_multiple``.
+        batch_size: crops a step. The first photo is in every one; alone in a batch, it is in every second.
+        size: side of the square crops, px, a multiple of the pipeline's ``size_multiple`` and at least a token of the fusion.
         source_prompt: what the photos are, in words.
         parameters: ``"modulation"``; ``"low-rank"``, which moves small parameters as a whole and large matrices by a product of thin ones,
             so that a style file of the default fusion stays below 1 MB; or ``"all"``, whose style files are as large as the fusion.
         weights: of the losses.
         style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example; or a blend (K, E) of several.
         checkpoint_path: the training's state is kept in this file and continued from it when it exists; a continued training gives what an
-            uninterrupted one gives.
+            uninterrupted one of as many ``num_train_steps`` gives. With more of them than before, its rate rises to the longer cosine's.
         early_stop: ends the training when the style score has settled.
         name: of the style, for lists of styles; by default the prompt.
 
     Returns:
-        One dict a step: ``step``, ``score`` (cosine of the first picture's embedding to the style's), ``total`` and each loss.
+        One dict a step: ``step``, ``score`` (cosine of the batch's first picture's embedding to the style's), ``total`` and each loss.
 
     Raises:
-        StyleMambaError: empty prompt, no images, another size of crops, or a checkpoint of another training.
+        StyleMambaError: empty prompt or one that says what the photos are already, no images, settings out of range, or a checkpoint of
+            another training.
     """
     if num_train_steps < 1:
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
     if parameters not in RATES:
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
-    if size < 1 or size % pipe.size_multiple:
-        raise StyleMambaError(f"size is {size}; give crops whose side is a multiple of {pipe.size_multiple} pixels, such as 160.")
+    if batch_size < 1:
+        raise StyleMambaError(f"batch_size is {batch_size}; train with at least one crop a step.")
+    token = pipe.vae_scale_factor * pipe.fusion.config.patch_size
+    if size < token or size % pipe.size_multiple:
+        raise StyleMambaError(
+            f"size is {size}; give crops whose side is at least {token} pixels and a multiple of {pipe.size_multiple}, such as 160."
+        )
     if any(hasattr(part, "_hf_hook") for part in (pipe.vae, pipe.fusion, pipe.style_encoder)):
         raise StyleMambaError("An offloaded pipeline cannot be trained; call pipe.remove_all_hooks() and pipe.to(device) before.")
     pipe.unload_style()
@@ -118,6 +126,8 @@ def train_on_style(
             "The fusion is untrained, so its modulation alone changes nothing; train more with parameters='low-rank' or parameters='all'."
         )
     weights = weights or LossWeights()
+    if not all(map(math.isfinite, asdict(weights).values())):
+        raise StyleMambaError(f"The losses' weights must be numbers, but are {asdict(weights)}.")
     with torch.inference_mode(False), torch.enable_grad(), _trainable(pipe) as (fusion, siglip):
         device = fusion.device
         encoder = StyleEncoder(siglip, pipe.tokenizer)
@@ -125,7 +135,17 @@ def train_on_style(
             target, source = encoder.encode_text([prompt, source_prompt])
             if style is not None:
                 style = style.detach().clone().to(target)
+                if style.dim() not in (1, 2) or style.shape[-1] != len(target) or not style.norm().isfinite() or not style.any():
+                    raise StyleMambaError(
+                        f"The style to train towards must be (E,) or (K, E) with an E of {len(target)}, numbers and not all 0, "
+                        f"but is {tuple(style.shape)}; make it with encode_prompt or encode_style_image."
+                    )
                 target = F.normalize(style.reshape(-1, len(target)).sum(0), dim=-1)
+            if (target - source).norm() < SAME:
+                raise StyleMambaError(
+                    f"The style {prompt!r} says what the photos are already ({source_prompt!r}), so there is nothing to train towards; "
+                    "give another style or source_prompt."
+                )
             photos = _crops(*load_in_turn(images), size, batch_size, seed).to(device)
             condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else style[None]).detach().clone().to(device)
         direction = F.normalize(target - source, dim=-1)
@@ -158,6 +178,8 @@ def train_on_style(
             "target": [round(v, 5) for v in target[:8].tolist()],
             "photos": hashlib.sha256(photos.cpu().numpy().tobytes()).hexdigest()[:16],
             "base": base_hash(dict(pipe.fusion.named_parameters())),
+            # A blend is another condition than its sum.
+            **({} if style is None else {"style": [[round(v, 5) for v in row[:8].tolist()] for row in style.reshape(-1, len(target))]}),
         }
 
         known = {}
@@ -196,15 +218,21 @@ def train_on_style(
                     group["lr"] = rate * min(1, (step + 1) / 5) * (0.55 + 0.45 * float(np.cos(np.pi * step / num_train_steps)))
                 rng = np.random.default_rng((seed, step))
                 # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
-                pick = torch.from_numpy(np.append(0, 1 + rng.permutation(len(photos) - 1))[:batch_size]).to(device)
+                drawn = np.append(0, 1 + rng.permutation(len(photos) - 1))
+                # Where it fills the batch, the other photos have every second step.
+                with_first = batch_size > 1 or step % 2 == 0
+                pick = torch.from_numpy(drawn[:batch_size] if with_first else drawn[1:2]).to(device)
                 latents, photo_features, seen, untrained = known_of(pick.tolist())
                 generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 masks = losses["masked_direction"].draw(untrained.shape, generator).to(device)
                 with _whole_or_not(trained, losses, optimizer, history):
                     features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, seen, untrained, masks)
                     values = dict(zip(_Judged.LOSSES, found))
-                    anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
-                    values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
+                    if with_first:
+                        anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
+                        values["second_order"] = losses["second_order"](features[:1] - photo_features[:1], anchor)
+                    else:
+                        values["second_order"] = torch.zeros_like(values["content"])
                     total = sum(getattr(weights, name) * value for name, value in values.items())
                     # Not by backward(), which warns of gradients that a graph computed on a stream of its own.
                     for parameter, grad in zip(trained, torch.autograd.grad(total, trained, allow_unused=True)):
@@ -222,7 +250,7 @@ def train_on_style(
                     callback(step + 1, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0]), condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
-            moved = {name: (value.detach() - base[name]).float() for name, value in plain_names(fusion).items()}
+            moved = {name: delta.float() for name, delta in deltas_from(base, fusion).items()}
             deltas = {name: delta for name, delta in moved.items() if parameters == "all" or delta.any()}
             info = {
                 "name": name or prompt,

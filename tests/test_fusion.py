@@ -125,9 +125,15 @@ def test_alien_inputs_are_named(latents, style, words):
 
 def test_unknown_order_and_form_are_named():
     with pytest.raises(StyleMambaError, match="spiral"):
-        StyleMambaFusion(**SMALL, ssm="ssd", scan_order="spiral")(torch.randn(1, 4, 4, 4), torch.randn(1, 12))
+        StyleMambaFusion(**SMALL, ssm="ssd", scan_order="spiral")
     with pytest.raises(StyleMambaError, match="s4"):
         StyleMambaFusion(**SMALL, ssm="s4")
+
+
+@pytest.mark.parametrize("name", ["patch_size", "d_state", "expand", "head_dim", "refine_size", "known_styles", "texture_channels", "depth"])
+def test_impossible_sizes_are_named(name):
+    with pytest.raises(StyleMambaError, match=name):
+        StyleMambaFusion(**{**SMALL, name: -1})
 
 
 @pytest.mark.parametrize("name", list(DIRECTIONS))

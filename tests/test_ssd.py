@@ -153,6 +153,20 @@ class TestSSDScan:
         )
         torch.testing.assert_close(ssd_scan(**inputs).flatten(2), out.transpose(1, 2), rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.parametrize("wide", ["x", "dt", "A", "B", "C", "D"])
+    @pytest.mark.parametrize("dtypes", [(torch.float32, torch.bfloat16), (torch.float64, torch.float32)])
+    def test_mixed_dtypes_are_computed_in_the_widest(self, wide, dtypes):
+        inputs = {name: t.to(dtypes[name != wide]) for name, t in make_inputs(length=70).items()}
+        out = ssd_scan(**inputs)
+        assert out.dtype == inputs["x"].dtype
+        expected = ssd_scan(**{name: t.to(dtypes[0]) for name, t in inputs.items()})
+        torch.testing.assert_close(out, expected.to(out.dtype), rtol=0, atol=0)
+
+    def test_whole_numbers_are_refused(self):
+        inputs = make_inputs()
+        with pytest.raises(StyleMambaError, match="x is torch.int64"):
+            ssd_scan(**{**inputs, "x": inputs["x"].detach().long()})
+
     def test_chunk_size_does_not_change_the_result(self):
         inputs = make_inputs(length=100)
         torch.testing.assert_close(ssd_scan(**inputs, chunk_size=8), ssd_scan(**inputs, chunk_size=100), rtol=1e-4, atol=1e-5)

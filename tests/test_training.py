@@ -12,7 +12,8 @@ from safetensors import safe_open
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaPipeline
-from stylemamba.training import has_settled
+from stylemamba.low_rank import RANK
+from stylemamba.training import LossWeights, has_settled
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_low_rank_deltas_travel_in_a_small_file(tiny_pipeline, photos, tmp_path)
     pipe.train_on_style("fire", photos, **{**options, "num_train_steps": 6})
     base, moved = dict(fresh().fusion.named_parameters()), dict(pipe.fusion.named_parameters())
     assert not torch.equal(moved["blocks.0.mlp.0.weight"], base["blocks.0.mlp.0.weight"])
-    assert torch.linalg.matrix_rank((moved["blocks.0.mlp.0.weight"] - base["blocks.0.mlp.0.weight"]), rtol=1e-4) == 4
+    assert torch.linalg.matrix_rank((moved["blocks.0.mlp.0.weight"] - base["blocks.0.mlp.0.weight"]), rtol=1e-4) == RANK
     pipe.save_style(tmp_path / "fire.safetensors")
     whole = sum(p.numel() * 4 for p in base.values())
     assert (tmp_path / "fire.safetensors").stat().st_size < whole / 4
@@ -239,6 +240,25 @@ def test_low_rank_deltas_travel_in_a_small_file(tiny_pipeline, photos, tmp_path)
         assert not torch.allclose(latents, styled, atol=1e-3)
     other.unload_style()
     assert all(torch.equal(p, base[name]) for name, p in other.fusion.named_parameters())
+
+
+@pytest.mark.parametrize("rate", [5e-3, 1e-5])
+def test_a_low_rank_style_of_the_bundled_model_is_small(photos, tmp_path, rate):
+    pipe = StyleMambaPipeline.from_pretrained()
+    pipe.train_on_style("fire", photos, parameters="low-rank", num_train_steps=2, size=32, learning_rate=rate)
+    pipe.save_style(tmp_path / "fire.safetensors")
+    assert (tmp_path / "fire.safetensors").stat().st_size < 1_000_000
+
+
+def test_single_crops_train_on_every_photo(tiny_pipeline, photos):
+    options = {**FAST, "batch_size": 1}
+    history = tiny_pipeline.train_on_style("fire", photos, **options)
+    trained, _ = tiny_pipeline.style_state()
+    tiny_pipeline.train_on_style("fire", [photos[0], photos[0].rotate(90), photos[0].rotate(180)], **options)
+    other, _ = tiny_pipeline.style_state()
+    assert any(not torch.equal(value, other[name]) for name, value in trained.items())
+    # The second-order loss compares steps with the same picture: the first step has none to compare with, every second has another one.
+    assert [row["second_order"] != 0 for row in history] == [False, False, True, False, True, False]
 
 
 def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
@@ -267,6 +287,16 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
     for size in (0, 34):
         with pytest.raises(StyleMambaError, match=f"size is {size}"):
             tiny_pipeline.train_on_style("fire", photos, **{**FAST, "size": size})
+    with pytest.raises(StyleMambaError, match="batch_size is 0"):
+        tiny_pipeline.train_on_style("fire", photos, **{**FAST, "batch_size": 0})
+    with pytest.raises(StyleMambaError, match="must be numbers"):
+        tiny_pipeline.train_on_style("fire", photos, weights=LossWeights(content=float("nan")), **FAST)
+    with pytest.raises(StyleMambaError, match="already"):
+        tiny_pipeline.train_on_style("a photo", photos, **FAST)
+    embedding = tiny_pipeline.encode_prompt("fire")[0]
+    for style in (torch.ones(3), 0 * embedding, embedding * float("nan"), embedding[None, None]):
+        with pytest.raises(StyleMambaError, match="style to train towards"):
+            tiny_pipeline.train_on_style("fire", photos, style=style, **FAST)
     with pytest.raises(StyleMambaError, match="no style to save"):
         tiny_pipeline.save_style(tmp_path / "x.safetensors")
     state = tmp_path / "state.safetensors"
@@ -274,3 +304,9 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
     for prompt, pictures, more in (("snow", photos, {}), ("fire", photos[:1], {}), ("fire", photos, {"learning_rate": 0.5})):
         with pytest.raises(StyleMambaError, match="another training"):
             tiny_pipeline.train_on_style(prompt, pictures, checkpoint_path=state, **FAST, **more)
+    # A blend's sum may be the same and its styles others.
+    fire, snow = tiny_pipeline.encode_prompt(["fire", "snow"])
+    blend, state = torch.stack([fire, snow]) / 2, tmp_path / "blend.safetensors"
+    tiny_pipeline.train_on_style("fire", photos, style=blend, checkpoint_path=state, **{**FAST, "num_train_steps": 1})
+    with pytest.raises(StyleMambaError, match="another training"):
+        tiny_pipeline.train_on_style("fire", photos, style=blend.sum(0), checkpoint_path=state, **FAST)
