@@ -31,6 +31,19 @@ def save(
         ) from error
 
 
+def info_of(path: str | os.PathLike) -> dict:
+    """The info of what `save` wrote, without its tensors.
+
+    Raises:
+        StyleMambaError: when the file is not a checkpoint.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["info"])
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise StyleMambaError(f"{path} is not a training state ({str(error).splitlines()[0]}); delete it to start again.") from error
+
+
 def load(path: str | os.PathLike, modules: dict[str, torch.nn.Module], optimizer: torch.optim.Optimizer | None = None) -> tuple[int, dict]:
     """Restores what `save` wrote and returns its step and info; ``(0, {})`` where there is no file.
 

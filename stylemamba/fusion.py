@@ -88,8 +88,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         sizes = {"latent_channels": latent_channels, "style_dim": style_dim, "patch_size": patch_size, "hidden_size": hidden_size}
-        sizes |= {"depth": depth, "d_state": d_state, "expand": expand, "head_dim": head_dim, "width of the MLP": int(hidden_size * mlp_ratio)}
-        sizes |= {"refine_size": refine_size, "refine_depth": refine_depth, "known_styles": known_styles, "texture_channels": texture_channels}
+        sizes |= {"depth": depth, "d_state": d_state, "expand": expand, "head_dim": head_dim}
+        sizes |= {"width of the MLP": int(hidden_size * mlp_ratio), "refine_size": refine_size, "refine_depth": refine_depth}
+        sizes |= {"known_styles": known_styles, "texture_channels": texture_channels}
         for name, size in sizes.items():
             if size < (least := 0 if name.endswith("depth") else 1):
                 raise StyleMambaError(f"A fusion's {name} cannot be {size}; give {least} or more.")

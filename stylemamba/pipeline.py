@@ -1,8 +1,11 @@
 """The pipeline: a photo and a sentence -> the photo in the style that the sentence describes."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +82,7 @@ class StyleMambaPipeline(DiffusionPipeline):
             **kwargs: as for `diffusers.DiffusionPipeline.from_pretrained`: ``dtype``, ``revision``, ``cache_dir``, ``token``, ...
 
         Raises:
-            StyleMambaError: when the folder is not a saved pipeline, or one of another version.
+            StyleMambaError: when the folder is not a saved pipeline, or one of another version, or its tokenizer lacks packages.
         """
         path = pretrained_model_name_or_path
         if path is None:
@@ -97,7 +100,8 @@ class StyleMambaPipeline(DiffusionPipeline):
         # ComfyUI runs nodes in inference mode; weights made there could never be trained.
         with torch.inference_mode(False):
             # safetensors only: a pickle could run code.
-            pipe = super().from_pretrained(path, **{"use_safetensors": True, **kwargs})
+            with _named_packages(path):
+                pipe = super().from_pretrained(path, **{"use_safetensors": True, **kwargs})
             if missing := [name for name, parameter in pipe.fusion.named_parameters() if parameter.is_meta]:
                 raise StyleMambaError(
                     f"The fusion in {path} lacks {missing[0]!r} and {len(missing) - 1} other parameters, so another version of StyleMamba "
@@ -133,7 +137,8 @@ class StyleMambaPipeline(DiffusionPipeline):
                 raise StyleMambaError("from_components got a SigLIP object without its tokenizer; pass tokenizer= as well.")
             tokenizer = siglip.name_or_path if isinstance(siglip, PreTrainedModel) else siglip
         if isinstance(tokenizer, (str, Path)):
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+            with _named_packages(tokenizer):
+                tokenizer = AutoTokenizer.from_pretrained(tokenizer)
         if isinstance(vae, (str, Path)):
             config = AutoencoderKL.load_config(vae)
             vae_class = AutoencoderTiny if config["_class_name"] == "AutoencoderTiny" else AutoencoderKL
@@ -182,6 +187,8 @@ class StyleMambaPipeline(DiffusionPipeline):
         The style is the direction from ``source_prompt`` to ``prompt`` (paper, section "directional loss"), starting from "a photo":
         with the default source it is the prompt's own embedding. Embeddings are kept, so that a prompt is encoded once.
         """
+        if not isinstance(prompt, str | Sequence):
+            raise StyleMambaError(f"The prompt is a {type(prompt).__name__}; give a sentence, or a list of them.")
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
         if odd := [type(each).__name__ for each in prompts if not isinstance(each, str)]:
             raise StyleMambaError(f"A prompt of the list is a {odd[0]}; give sentences, and one dict alone to blend its sentences.")
@@ -255,14 +262,16 @@ class StyleMambaPipeline(DiffusionPipeline):
         """
         if output_type not in ("pil", "np", "pt", "latent"):
             raise StyleMambaError(f"output_type {output_type!r} is not known; use 'pil', 'np', 'pt' or 'latent'.")
-        if not 0 <= strength <= 3:
+        if not _is_within(strength, 0, 3):
             raise StyleMambaError(
-                f"strength {strength} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated)."
+                f"strength {strength!r} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated)."
             )
-        if resolution is not None and not resolution >= SMALLEST:
+        if resolution is not None and not _is_within(resolution, SMALLEST, math.inf):
             raise StyleMambaError(
-                f"resolution {resolution} is out of range; use at least {SMALLEST} pixels, or None for the photo's own size."
+                f"resolution {resolution!r} is out of range; use at least {SMALLEST} pixels, or None for the photo's own size."
             )
+        if not isinstance(generator, torch.Generator | None):
+            raise StyleMambaError(f"generator {generator!r} is not one; give torch.Generator().manual_seed({generator!r}), or None.")
         # As bytes: Pillow takes four a pixel, and a large photo is to be kept in memory as few times as can be.
         images = [_to_bytes(photo) for photo in load_images(image)]
         styles, palettes = self._styles_of(prompt, source_prompt, style_image, style_image_weight)
@@ -305,9 +314,9 @@ class StyleMambaPipeline(DiffusionPipeline):
             return self._style_tensors[EMBEDDING][None].to(self._execution_device), None if palette is None else palette[None]
         if prompt is not None and not prompt:
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
-        if not 0 <= style_image_weight <= 1:
+        if not _is_within(style_image_weight, 0, 1):
             raise StyleMambaError(
-                f"style_image_weight {style_image_weight} is out of range; use a number from 0 (the prompt) to 1 (the picture)."
+                f"style_image_weight {style_image_weight!r} is out of range; use a number from 0 (the prompt) to 1 (the picture)."
             )
         said = None if prompt is None else self.encode_prompt(list(prompt) if isinstance(prompt, dict) else prompt, source_prompt)
         if isinstance(prompt, dict):
@@ -447,7 +456,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         """Loads a style file over the base fusion (in place of any style loaded before).
 
         Raises:
-            StyleMambaError: when it is not a style file, or one of another base model.
+            StyleMambaError: when it is not a style file, or one of another base model; the style that was loaded stays.
         """
         self.set_style(*read_style(path))
 
@@ -457,10 +466,13 @@ class StyleMambaPipeline(DiffusionPipeline):
 
         ``info["prompt"]`` is its sentence, and `stylemamba.style_file.belongs_to` says of which fusion it is.
         """
+        before = None if self._style is None else self.style_state()
         self.unload_style()
         deltas = {name: delta for name, delta in tensors.items() if name not in (EMBEDDING, PALETTE)}
         parameters = dict(self.fusion.named_parameters())
         if not fits(info, self.fusion) or any(n not in parameters or parameters[n].shape != d.shape for n, d in deltas.items()):
+            if before is not None:
+                self.set_style(*before)
             raise StyleMambaError(
                 f"The style {info.get('prompt', '')!r} was trained on the base model {info.get('base')} but this one is "
                 f"{base_hash(parameters)}; load the model it was trained on, or train the style again."
@@ -495,11 +507,26 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
     Raises:
         StyleMambaError: when a weight is negative or not finite, or all are zero.
     """
-    shares = torch.as_tensor(weights, dtype=styles.dtype, device=styles.device)
+    shares = torch.tensor([w if isinstance(w, Real) else math.nan for w in weights], dtype=styles.dtype, device=styles.device)
     if not shares.isfinite().all() or (shares < 0).any() or not shares.sum() > 0:
         raise StyleMambaError(f"The weights {list(weights)} cannot blend styles; give each a number from 0 up, and not all of them 0.")
     blend = ((shares / shares.sum())[:, None] * styles)[shares > 0]
     return blend[0] if len(blend) == 1 else blend / blend.norm(dim=-1).sum()  # rows of a blend are shorter than others
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    return isinstance(value, Real) and low <= value <= high
+
+
+@contextlib.contextmanager
+def _named_packages(model: str | Path) -> Iterator[None]:
+    """What the tokenizers of Google's SigLIP need and no other part does is named where it is missing."""
+    try:
+        yield
+    except ImportError as error:
+        if not any(package in str(error).lower() for package in ("sentencepiece", "protobuf")):
+            raise
+        raise StyleMambaError(f"The tokenizer of {model} needs two more packages; run `pip install sentencepiece protobuf`.") from error
 
 
 def _at_strength(latents: torch.Tensor, styled: torch.Tensor, strength: float) -> torch.Tensor:

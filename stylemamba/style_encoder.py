@@ -1,11 +1,15 @@
 """SigLIP as the style encoder: sentences and pictures -> unit embeddings of one space."""
 
+import logging
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import StyleMambaError
+
+logger = logging.getLogger(__name__)
 
 # Averaged over, as CLIPstyler averages over ImageNet templates: what is common to all of them is the style.
 TEMPLATES = ("{}", "{} style", "a picture in {} style", "make it look like {}")
@@ -28,18 +32,28 @@ class StyleEncoder:
     def encode_text(self, texts: list[str], templates: tuple[str, ...] = TEMPLATES) -> torch.Tensor:
         """The unit embedding (B, E) of each text: the mean over the templates' unit embeddings, normalised again.
 
+        What is beyond the encoder's length is not read, which a warning says.
+
         Raises:
-            StyleMambaError: when a text is empty.
+            StyleMambaError: when a text is empty, or nothing in it is known to the tokenizer.
         """
         if any(not isinstance(text, str) or not text.strip() for text in texts):
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
-        sentences = [template.replace("{}", text.strip()) for text in texts for template in templates]
+        texts, length = [text.strip() for text in texts], self.model.config.text_config.max_position_embeddings
+        for text, tokens in zip(texts, self.tokenizer(texts, verbose=False)["input_ids"]):
+            if not {*tokens} - {*self.tokenizer.all_special_ids}:
+                raise StyleMambaError(
+                    f"The style encoder knows no word of the prompt {text!r}; describe a style in others, English ones for example."
+                )
+            if len(tokens) > length:
+                logger.warning("The prompt %r has %d tokens, of which the first %d are read; shorten it.", text, len(tokens), length)
+        sentences = [template.replace("{}", text) for text in texts for template in templates]
         tokens = self.tokenizer(
             sentences,
             # SigLIP is trained with every text padded to the full length and has no attention mask.
             padding="max_length",
             truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
+            max_length=length,
             return_tensors="pt",
         )["input_ids"].to(self.model.device)
         features = F.normalize(self.model.text_model(input_ids=tokens).pooler_output.float(), dim=-1)

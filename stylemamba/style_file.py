@@ -1,6 +1,7 @@
 """Style files: the deltas that training on a style adds to the fusion's parameters, as safetensors with readable metadata."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -90,6 +91,16 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
         raise StyleMambaError(
             f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`."
         ) from error
-    if metadata.get("format") != FORMAT or EMBEDDING not in tensors:
+    info = None
+    with contextlib.suppress(KeyError, ValueError):
+        info = json.loads(metadata["info"])
+    if metadata.get("format") != FORMAT or not _is_style(tensors, info):
         raise StyleMambaError(f"{path} is a safetensors file but not a StyleMamba style; style files are made by `stylemamba train`.")
-    return tensors, json.loads(metadata["info"])
+    return tensors, info
+
+
+def _is_style(tensors: dict[str, torch.Tensor], info: object) -> bool:
+    style, palette = (tensors.get(key, torch.empty(0)) for key in (EMBEDDING, PALETTE))
+    described = isinstance(info, dict) and all(isinstance(info.get(key), str) for key in ("prompt", "base"))
+    finite = all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values())
+    return described and finite and style.dim() in (1, 2) and style.numel() > 0 and palette.shape in ((0,), (4, 4))

@@ -71,6 +71,7 @@ def train_on_style(
     weights: LossWeights | None = None,
     style: torch.Tensor | None = None,
     checkpoint_path: str | os.PathLike | None = None,
+    resume: bool = True,
     early_stop: bool = True,
     name: str | None = None,
 ) -> list[dict]:
@@ -97,6 +98,7 @@ def train_on_style(
         style: (E,) a unit embedding to train towards instead of the prompt's, a picture's for example; or a blend (K, E) of several.
         checkpoint_path: the training's state is kept in this file and continued from it when it exists; a continued training gives what an
             uninterrupted one of as many ``num_train_steps`` gives. With more of them than before, its rate rises to the longer cosine's.
+        resume: continues from ``checkpoint_path``; False begins anew, and the file stays as it is until there is a state to replace it.
         early_stop: ends the training when the style score has settled.
         name: of the style, for lists of styles; by default the prompt.
 
@@ -104,8 +106,8 @@ def train_on_style(
         One dict a step: ``step``, ``score`` (cosine of the batch's first picture's embedding to the style's), ``total`` and each loss.
 
     Raises:
-        StyleMambaError: empty prompt or one that says what the photos are already, no images, settings out of range, or a checkpoint of
-            another training.
+        StyleMambaError: empty prompt or one that says what the photos are already, no images, settings out of range, losses that are no
+            numbers any more, or a checkpoint of another training. The style that was loaded stays then, if no step was trained.
     """
     if num_train_steps < 1:
         raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
@@ -120,15 +122,19 @@ def train_on_style(
         )
     if any(hasattr(part, "_hf_hook") for part in (pipe.vae, pipe.fusion, pipe.style_encoder)):
         raise StyleMambaError("An offloaded pipeline cannot be trained; call pipe.remove_all_hooks() and pipe.to(device) before.")
-    pipe.unload_style()
-    if parameters == "modulation" and not pipe.fusion.out.weight.any():
-        raise StyleMambaError(
-            "The fusion is untrained, so its modulation alone changes nothing; train more with parameters='low-rank' or parameters='all'."
-        )
+    if seed < 0:
+        raise StyleMambaError(f"seed is {seed}; give a whole number from 0 up.")
+    if not 0 < learning_rate < math.inf:
+        raise StyleMambaError(f"learning_rate is {learning_rate}; give a number above 0, such as 0.005.")
     weights = weights or LossWeights()
-    if not all(map(math.isfinite, asdict(weights).values())):
-        raise StyleMambaError(f"The losses' weights must be numbers, but are {asdict(weights)}.")
-    with torch.inference_mode(False), torch.enable_grad(), _trainable(pipe) as (fusion, siglip):
+    if not isinstance(weights, LossWeights) or not all(map(math.isfinite, asdict(weights).values())):
+        raise StyleMambaError(f"weights must be LossWeights of finite numbers, but are {weights}.")
+    with torch.inference_mode(False), torch.enable_grad(), _without_style(pipe), _trainable(pipe) as (fusion, siglip):
+        if parameters == "modulation" and not fusion.out.weight.any():
+            raise StyleMambaError(
+                "The fusion is untrained, so its modulation alone changes nothing; "
+                "train more with parameters='low-rank' or parameters='all'."
+            )
         device = fusion.device
         encoder = StyleEncoder(siglip, pipe.tokenizer)
         with torch.no_grad():
@@ -200,12 +206,13 @@ def train_on_style(
 
         modules = {"fusion": fusion, "losses": losses}
         history = []
-        if checkpoint_path is not None and Path(checkpoint_path).exists():
-            _, saved = checkpoint.load(checkpoint_path, modules, optimizer)
-            if saved.get("recipe") != recipe:
+        if resume and checkpoint_path is not None and Path(checkpoint_path).exists():
+            # Another training's state may lack what this one trains, so it is told first.
+            if checkpoint.info_of(checkpoint_path).get("recipe") != recipe:
                 raise StyleMambaError(
                     f"{checkpoint_path} is the state of another training (prompt, photos, model or settings differ); name another file."
                 )
+            _, saved = checkpoint.load(checkpoint_path, modules, optimizer)
             history = saved["history"]
 
         def save_state():
@@ -241,6 +248,10 @@ def train_on_style(
                     optimizer.step()
                     # Asked for at once: a GPU is waited for at every number.
                     score, *numbers = torch.stack([features[0] @ target, total, *values.values()]).tolist()
+                    if not all(map(math.isfinite, (score, *numbers))):
+                        raise StyleMambaError(
+                            f"Step {step + 1} has no loss that is a number; train with a lower learning_rate than {learning_rate}."
+                        )
                     numbers = dict(zip(["total", *values], numbers))
                     history.append({"step": step + 1, "score": score, **numbers})
                 if (step + 1) % SAVE_EVERY == 0:
@@ -250,23 +261,24 @@ def train_on_style(
                     callback(step + 1, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0]), condition)})
         finally:
             # Also after an exception: what was trained so far is a valid style.
-            moved = {name: delta.float() for name, delta in deltas_from(base, fusion).items()}
-            deltas = {name: delta for name, delta in moved.items() if parameters == "all" or delta.any()}
-            info = {
-                "name": name or prompt,
-                "prompt": prompt,
-                "source_prompt": source_prompt,
-                **belongs_to(pipe.fusion),
-                "steps": len(history),
-                "seed": seed,
-                "parameters": parameters,
-                "score": history[-1]["score"] if history else None,
-                "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")} if history else {},
-            }
-            with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
-                info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0]), condition))
-            pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
-            save_state()
+            if history:
+                moved = {name: delta.float() for name, delta in deltas_from(base, fusion).items()}
+                deltas = {name: delta for name, delta in moved.items() if parameters == "all" or delta.any()}
+                info = {
+                    "name": name or prompt,
+                    "prompt": prompt,
+                    "source_prompt": source_prompt,
+                    **belongs_to(pipe.fusion),
+                    "steps": len(history),
+                    "seed": seed,
+                    "parameters": parameters,
+                    "score": history[-1]["score"],
+                    "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")},
+                }
+                with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
+                    info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0]), condition))
+                pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
+                save_state()
     return history
 
 
@@ -347,6 +359,18 @@ def _choose_parameters(fusion, parameters: str, seed: int) -> list[torch.nn.Para
 
 
 @contextlib.contextmanager
+def _without_style(pipe: "StyleMambaPipeline") -> Iterator[None]:
+    """The base fusion; where an exception ends this before another style is loaded, the one before is loaded again."""
+    before = None if pipe.style is None else pipe.style_state()
+    pipe.unload_style()
+    try:
+        yield
+    finally:
+        if before is not None and pipe.style is None:
+            pipe.set_style(*before)
+
+
+@contextlib.contextmanager
 def _trainable(pipe):
     """A copy of the fusion to train, in fp32, and the style encoder, with the VAE frozen; weights made under inference mode are made anew.
 
@@ -379,12 +403,11 @@ def _crops(number: int, photos: Iterator[Image.Image], size: int, at_least: int,
         for crop in range(index, count, number):
             middle = crop < number
             scale = size / min(photo.size) * (1.0 if middle else rng.uniform(1.0, 1.6))
-            width, height = (max(size, round(n * scale)) for n in photo.size)
-            left, top = (width - size) // 2, (height - size) // 2
-            if not middle:
-                left, top = rng.integers(width - size + 1), rng.integers(height - size + 1)
-            pixels = torch.from_numpy(np.array(photo.resize((width, height), Image.Resampling.LANCZOS)))
-            (middles if middle else others).append(pixels[top : top + size, left : left + size].permute(2, 0, 1).float() / 255)
+            side = min(size / scale, *photo.size)  # of the photo, px
+            share = (0.5, 0.5) if middle else rng.uniform(size=2)
+            left, top = (s * (n - side) for s, n in zip(share, photo.size))
+            crop = photo.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+            (middles if middle else others).append(torch.from_numpy(np.array(crop)).permute(2, 0, 1).float() / 255)
     return torch.stack(middles + others)
 
 

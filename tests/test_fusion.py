@@ -130,7 +130,10 @@ def test_unknown_order_and_form_are_named():
         StyleMambaFusion(**SMALL, ssm="s4")
 
 
-@pytest.mark.parametrize("name", ["patch_size", "d_state", "expand", "head_dim", "refine_size", "known_styles", "texture_channels", "depth"])
+SIZES = ("patch_size", "d_state", "expand", "head_dim", "refine_size", "known_styles", "texture_channels", "depth")
+
+
+@pytest.mark.parametrize("name", SIZES)
 def test_impossible_sizes_are_named(name):
     with pytest.raises(StyleMambaError, match=name):
         StyleMambaFusion(**{**SMALL, name: -1})

@@ -102,6 +102,13 @@ def test_generator_makes_posterior_samples_repeatable(tiny_pipeline):
         ({"strength": -0.1}, "strength"),
         ({"strength": 7}, "strength"),
         ({"resolution": 8}, "resolution 8"),
+        ({"prompt": 5}, "prompt is a int"),
+        ({"strength": "1"}, "strength '1'"),
+        ({"strength": None}, "strength None"),
+        ({"resolution": "64"}, "resolution '64'"),
+        ({"generator": 3}, "generator 3"),
+        ({"style_image": photo(), "style_image_weight": "half"}, "style_image_weight 'half'"),
+        ({"prompt": None, "style_image": [(photo(), photo())]}, "weights"),
     ],
 )
 def test_mistakes_are_named(tiny_pipeline, arguments, words):
@@ -156,6 +163,21 @@ def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, t
     ):
         latents = torch.randn(1, 4, 8, 8)
         assert torch.equal(pipe.fuse(latents, pipe.encode_prompt("ink")), latents)
+
+
+@pytest.mark.parametrize("package", ["SentencePiece", "protobuf"])
+def test_what_a_tokenizer_lacks_is_named(tiny_pipeline, tiny_model_dir, monkeypatch, package):
+    def lacks(*args, **kwargs):
+        raise ImportError(f"SiglipTokenizer requires the {package} library but it was not found in your environment.")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lacks)
+    monkeypatch.setattr(type(tiny_pipeline.tokenizer), "from_pretrained", lacks)
+    for load in (
+        lambda: StyleMambaPipeline.from_components(tiny_pipeline.vae, tiny_pipeline.style_encoder, "a-folder"),
+        lambda: StyleMambaPipeline.from_pretrained(tiny_model_dir),
+    ):
+        with pytest.raises(StyleMambaError, match="pip install sentencepiece protobuf"):
+            load()
 
 
 def test_folder_that_is_no_pipeline_is_named(tmp_path):
@@ -239,7 +261,7 @@ def test_a_blend_trains_and_travels_in_a_style_file(tiny_pipeline, tmp_path):
     assert torch.allclose(tiny_pipeline(photo(), output_type="pt").images, made, atol=1e-5)
 
 
-@pytest.mark.parametrize("weights", [(-1, 1), (0, 0), (float("nan"), 1)])
+@pytest.mark.parametrize("weights", [(-1, 1), (0, 0), (float("nan"), 1), ("0.7", 1), (None, 1)])
 def test_weights_that_cannot_blend_are_refused(tiny_pipeline, weights):
     with pytest.raises(StyleMambaError, match="weights"):
         tiny_pipeline(photo(), dict(zip(("charcoal", "a mosaic"), weights)))

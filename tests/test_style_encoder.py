@@ -37,6 +37,19 @@ def test_empty_text_is_refused(encoder, text):
         encoder.encode_text([text])
 
 
+@pytest.mark.parametrize("text", ["🔥", "вогонь"])
+def test_text_of_which_nothing_is_known_is_refused(encoder, text):
+    with pytest.raises(StyleMambaError, match=text):
+        encoder.encode_text(["a mosaic", text])
+
+
+def test_the_end_of_a_long_text_that_is_not_read_is_told(encoder, caplog):
+    encoder.encode_text(["a mosaic"])
+    assert not caplog.records
+    encoder.encode_text(["a mosaic of glass and stone"])
+    assert "a mosaic of glass and stone" in caplog.text and "the first 16" in caplog.text
+
+
 def test_wrong_image_shape_is_named(encoder):
     with pytest.raises(StyleMambaError, match=r"\(1, 4, 8, 8\)"):
         encoder.encode_image(torch.rand(1, 4, 8, 8))

@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaPipeline
 from stylemamba.low_rank import RANK
+from stylemamba.style_file import belongs_to
 from stylemamba.training import LossWeights, has_settled
 
 
@@ -279,6 +281,77 @@ def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
         tiny_pipeline.load_style(tmp_path / "missing.safetensors")
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda tensors, info: (tensors, None),
+        lambda tensors, info: (tensors, "{"),
+        lambda tensors, info: (tensors, "[]"),
+        lambda tensors, info: (tensors, json.dumps({**info, "prompt": None})),
+        lambda tensors, info: (tensors, json.dumps({key: value for key, value in info.items() if key != "base"})),
+        lambda tensors, info: ({**tensors, "embedding": tensors["embedding"] * float("nan")}, json.dumps(info)),
+        lambda tensors, info: ({**tensors, "palette": torch.zeros(3, 3)}, json.dumps(info)),
+    ],
+)
+def test_damaged_style_files_are_refused_and_the_loaded_style_stays(tiny_pipeline, tmp_path, spoilt):
+    style = {"embedding": tiny_pipeline.encode_prompt("fire")[0]}, {"prompt": "fire", **belongs_to(tiny_pipeline.fusion)}
+    tiny_pipeline.set_style(*style)
+    tensors, info = spoilt(*style)
+    metadata = {"format": "stylemamba-style-1"} | ({} if info is None else {"info": info})
+    save_file(tensors, tmp_path / "spoilt.safetensors", metadata=metadata)
+    with pytest.raises(StyleMambaError, match="spoilt.safetensors is a safetensors file but not a StyleMamba style"):
+        tiny_pipeline.load_style(tmp_path / "spoilt.safetensors")
+    assert tiny_pipeline.style["prompt"] == "fire"
+
+
+def test_what_fails_leaves_the_loaded_style(tiny_pipeline, photos):
+    tiny_pipeline.train_on_style("fire", photos, **FAST)
+    styled = np.asarray(tiny_pipeline(photos[0]).images[0])
+    tensors, info = tiny_pipeline.style_state()
+
+    def stop(step, info):
+        raise AssertionError("no step is trained")
+
+    for fails in (
+        lambda: tiny_pipeline.set_style(tensors, {**info, "base": "", "base in bfloat16": ""}),
+        lambda: tiny_pipeline.train_on_style("", photos, **FAST),
+        lambda: tiny_pipeline.train_on_style("snow", ["missing.png"], callback=stop, **FAST),
+    ):
+        with pytest.raises(StyleMambaError):
+            fails()
+        assert tiny_pipeline.style["prompt"] == "fire" and np.array_equal(tiny_pipeline(photos[0]).images[0], styled)
+
+
+def test_losses_that_are_no_numbers_end_the_training(tiny_pipeline, photos, monkeypatch):
+    monkeypatch.setattr("stylemamba.losses.ContentLoss.forward", lambda self, a, b: (a * float("inf")).mean())
+    with pytest.raises(StyleMambaError, match="Step 1 has no loss"):
+        tiny_pipeline.train_on_style("fire", photos, **FAST)
+    assert tiny_pipeline.style is None
+
+
+def test_a_training_that_begins_anew_keeps_the_old_state_until_it_has_its_own(tiny_pipeline, photos, tmp_path):
+    state = tmp_path / "state.safetensors"
+    tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **FAST)
+    old = state.read_bytes()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stylemamba.losses.ContentLoss.forward", stop)
+        tiny_pipeline.train_on_style("snow", photos, checkpoint_path=state, resume=False, **FAST)
+    assert state.read_bytes() == old
+    history = tiny_pipeline.train_on_style("snow", photos, checkpoint_path=state, resume=False, **FAST)
+    assert len(history) == 6 and state.read_bytes() != old
+
+
+def test_a_thin_photo_is_no_larger_than_its_crops(tiny_pipeline, monkeypatch):
+    resize, sizes = Image.Image.resize, set()
+    monkeypatch.setattr(Image.Image, "resize", lambda self, size, *args, **kwargs: (sizes.add(size), resize(self, size, *args, **kwargs))[1])
+    tiny_pipeline.train_on_style("fire", [Image.new("RGB", (2, 4_000), "red")], **FAST)
+    assert sizes == {(32, 32)}
+
+
 def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
     with pytest.raises(StyleMambaError, match="empty"):
         tiny_pipeline.train_on_style("", photos, **FAST)
@@ -289,8 +362,11 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
             tiny_pipeline.train_on_style("fire", photos, **{**FAST, "size": size})
     with pytest.raises(StyleMambaError, match="batch_size is 0"):
         tiny_pipeline.train_on_style("fire", photos, **{**FAST, "batch_size": 0})
-    with pytest.raises(StyleMambaError, match="must be numbers"):
+    with pytest.raises(StyleMambaError, match="finite numbers"):
         tiny_pipeline.train_on_style("fire", photos, weights=LossWeights(content=float("nan")), **FAST)
+    for option, value in (("seed", -1), ("learning_rate", -1.0), ("learning_rate", float("nan"))):
+        with pytest.raises(StyleMambaError, match=f"{option} is {value}"):
+            tiny_pipeline.train_on_style("fire", photos, **FAST, **{option: value})
     with pytest.raises(StyleMambaError, match="already"):
         tiny_pipeline.train_on_style("a photo", photos, **FAST)
     embedding = tiny_pipeline.encode_prompt("fire")[0]
@@ -304,6 +380,8 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
     for prompt, pictures, more in (("snow", photos, {}), ("fire", photos[:1], {}), ("fire", photos, {"learning_rate": 0.5})):
         with pytest.raises(StyleMambaError, match="another training"):
             tiny_pipeline.train_on_style(prompt, pictures, checkpoint_path=state, **FAST, **more)
+    with pytest.raises(StyleMambaError, match="another training"):
+        tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, parameters="low-rank", **FAST)
     # A blend's sum may be the same and its styles others.
     fire, snow = tiny_pipeline.encode_prompt(["fire", "snow"])
     blend, state = torch.stack([fire, snow]) / 2, tmp_path / "blend.safetensors"

@@ -18,7 +18,7 @@ def test_requirements_leave_torch_alone_and_pin_nothing():
     """Managers install them into the user's environment: naming torch has replaced CUDA builds before."""
     lines = [line.split("#")[0].strip() for line in (PACK / "requirements.txt").read_text().splitlines()]
     names = [re.split(r"[<>=!~\[; ]", line)[0].lower() for line in lines if line]
-    assert {"diffusers", "transformers", "einops"} <= set(names)
+    assert {"diffusers", "transformers", "einops", "sentencepiece", "protobuf"} <= set(names)
     assert not {"torch", "torchvision", "torchaudio", "xformers", "triton", "numpy"} & set(names)
     assert not any("==" in line or line.startswith(("-", "git+", "http")) for line in lines)
 
