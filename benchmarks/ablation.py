@@ -20,7 +20,8 @@ from unittest import mock
 import numpy as np
 from cells import Bench, Cell, add_arguments, order_of_cells, read_results, run, save, teach_judge
 from mixers import MIXERS, make_fusion
-from train_speed import first_reaching, train_ours
+from sheet import digest_of
+from train_speed import first_reaching, looks_of, train_ours
 
 from stylemamba import StyleMambaPipeline, training
 from stylemamba.losses import SecondOrderDirectionalLoss
@@ -72,10 +73,10 @@ def table(results: dict, variants: list[str]) -> str:
         lines.append(f"{'':32}" + "".join(f"{name:>12}" for name in head))
         for variant in own:
             cells = [results["cells"][variant][name] for name in shared]
-            targets = [results["cells"][own[0]][name]["curve"][-1]["score"] for name in shared]
-            looks = [first_reaching(cell["curve"], target) for cell, target in zip(cells, targets)]
+            targets = [looks_of(results["cells"][own[0]][name])[-1]["score"] for name in shared]
+            looks = [first_reaching(looks_of(cell), target) for cell, target in zip(cells, targets)]
             steps = [np.inf if look is None else look["step"] for look in looks]
-            last = {key: np.median([cell["curve"][-1][key] for cell in cells]) for key in ("score", "optimised", "content", "ssim")}
+            last = {key: np.median([looks_of(cell)[-1][key] for cell in cells]) for key in ("score", "optimised", "content", "ssim")}
             pace = np.median([cell["seconds"] / cell["steps"] for cell in cells])
             share = np.mean([look is not None for look in looks])
             lines.append(
@@ -93,6 +94,7 @@ def main():
     variants = [variant for variant in (*LOSSES, *MIXERS) if args.only in (None, group_of(variant))]
     fusion = StyleMambaPipeline.from_pretrained(args.model).fusion
     settings = {key: getattr(args, key) for key in ("photos", "size", "steps", "model", "threads", "device", "jobs")}
+    settings["pictures"] = digest_of(args.coco, args.art)
     results = read_results(args.results, settings | {"fusion": base_hash(dict(fusion.named_parameters()))})
     judge = teach_judge(args.art)
     asked = [(variant, cell) for cell in itertools.islice(order_of_cells(args), args.cells) for variant in variants]
@@ -100,7 +102,7 @@ def main():
     for (variant, cell), found in run(args, judge, train, todo):
         results["cells"].setdefault(variant, {})[cell.name] = found
         save(args.results, results)
-        print(f"{cell.name} | {variant}: score {found['curve'][-1]['score']:.2f}", flush=True)
+        print(f"{cell.name} | {variant}: score {looks_of(found)[-1]['score']:.2f}", flush=True)
     print(table(results, variants))
 
 

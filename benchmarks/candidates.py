@@ -19,7 +19,7 @@ import torch
 from data import read_folder
 from PIL import Image
 from quality import ART, SIDE, STYLES, confusion, content_maps, judged_figures, look_at, remember, train_judge, with_effect
-from sheet import spread, square
+from sheet import digest_of, spread, square
 from train_image import SAME
 
 from stylemamba import StyleMambaPipeline
@@ -40,6 +40,7 @@ def main():
     parser.add_argument("--cache", type=Path, help="folder where what doesn't depend on the model is kept for the next run")
     args = parser.parse_args()
 
+    args.cache = args.cache and args.cache / digest_of(args.coco, args.art)
     coco, judge = find_images([args.coco]), Judge(STYLES)
     asked = spread(coco, COUNT)  # quality.py's, so that both share what the judge has learned
     train_judge(judge, args.art, [path for path in coco if path not in asked], [square(path, SIDE) for path in asked], 100, args.cache)
@@ -50,7 +51,7 @@ def main():
         shown = [square(path, SIDE) for path in (*aside, *learned)]
         return {"content": judge.features(shown)[1], "maps": content_maps(judge, shown)}
 
-    every = remember(args.cache, "photos-aside-and-learned", measure)
+    every = remember(args.cache, f"photos-aside-and-learned-{digest_of(args.photos)}", measure)
     candidates = torch.from_numpy(every["content"]).float().T
     works = {}
     if args.watched:

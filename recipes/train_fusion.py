@@ -290,7 +290,7 @@ def main():
         new_textures(pairs, fusion, encode_images, device, args.anew)
         fusion.bank.looseness.copy_(torch.tensor([name in pairs.free for name in pairs.styles]))
         ema.load_state_dict(fusion.state_dict())
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
+    start, saved = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
     if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
         optimizers["muon"].state.clear()  # of another step: the training was killed between the two files
     if args.decoder:
@@ -299,7 +299,7 @@ def main():
 
     decode = lambda z, vae=vae: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     losses = PictureLosses(features, probe, tokens, content=1.6, others=depicted(features, pairs.photos, device))
-    ratio = 0.0  # grows from here: a critic that knows nothing yet is not heard
+    ratio = saved.get("ratio", 0.0)  # grows from here: a critic that knows nothing yet is not heard
     schedule = Schedule(args.steps, args.minutes)
     then, log = time.time(), []
     for step in range(start, args.steps):
@@ -362,10 +362,12 @@ def main():
         if (step + 1) % 100 == 0 or last:
             checkpoint.save(out / "critic.safetensors", step + 1, {"critic": critic}, critics)
             checkpoint.save(out / "muon.safetensors", step + 1, {}, optimizers["muon"])
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
             if args.decoder:
                 checkpoint.save(out / "decoder.safetensors", step + 1, {"vae": vae, "shown": shown}, optimizers["decoder"])
                 shown.save_pretrained(out / "vae")
+            # The last: it says at which step a run goes on.
+            states = {"fusion": fusion, "ema": ema}
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, states, optimizers["checkpoint"], {"ratio": ratio})
             ema.save_pretrained(out / "fusion")
         if (step + 1) % 500 == 0 or last:
             sheet(pairs, ema, encode_images, lambda z: decode(z, shown), out / "sheet.png", device)

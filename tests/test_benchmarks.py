@@ -44,6 +44,28 @@ def test_results_go_on_where_they_ended_and_those_of_other_settings_are_refused(
         cells.read_results(path, wanted)
 
 
+def test_the_table_counts_the_end_of_a_training_and_only_cells_that_reach_the_score(cells, monkeypatch):
+    monkeypatch.syspath_prepend(QUICK.parents[1] / "recipes")
+    train_speed = pytest.importorskip("train_speed")
+
+    def look(score, **more):
+        return {"score": score, "content": 50.0, "ssim": 0.5, "optimised": 0.1, **more}
+
+    def cell(scores, end, theirs):
+        curve = [look(score, step=step, seconds=float(step)) for step, score in enumerate(scores)]
+        ours = {"curve": curve, "steps": 4, "seconds": 4.0, "strengths": [look(end, strength=1)], "further photo": 1.0}
+        baseline = {"curve": [look(theirs, step=200, seconds=20.0)], "steps": 200, "seconds": 20.0}
+        return {"photo": look(-4.0), "ours": ours, "baseline": baseline}
+
+    # The first reaches the baseline's score on its way, the second at its end only, the third never.
+    some = {"1": cell([-3, -2], -1, -2.5), "2": cell([-3, -2.8], -2.4, -2.5), "3": cell([-3, -3], -3, -2.5)}
+    memory = dict.fromkeys(("ours", "baseline"), {"loaded": 1, "peak": 1})
+    rows = {line[:45].strip(): line[45:].split() for line in train_speed.table({"cells": some, "memory": memory}).splitlines()}
+    assert rows["iterations to the baseline's final score"][0] == "4"
+    assert rows["where the baseline's is reached: style score"][0] == "-2.2"
+    assert rows["style score, end of training"][0] == "-2.4"
+
+
 @pytest.mark.slow
 def test_quick_benchmarks():
     done = subprocess.run([sys.executable, QUICK], capture_output=True, text=True)
