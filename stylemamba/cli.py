@@ -4,6 +4,7 @@ Results go to stdout (paths, JSON, or the picture itself), everything else to st
 Ctrl-C is exit code 130. Heavy imports happen inside the commands, so that help and mistakes answer at once.
 """
 
+import codecs
 import contextlib
 import gc
 import io
@@ -30,9 +31,23 @@ app = typer.Typer(
 
 MISTAKE, INTERRUPTED = 2, 130
 
+
+def _named(parameter: typer.CallbackParam, value: Any) -> Any:
+    """Refuses an empty name, such as an unset variable of the shell gives: as a path it would be the current folder."""
+    if value == "" or (isinstance(value, list) and "" in value):
+        what = "The input" if parameter.param_type_name == "argument" else parameter.opts[-1]
+        raise StyleMambaError(f"{what} is an empty name; name a file or a folder.")
+    return value
+
+
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="FOLDER", help="A folder made by save_pretrained, or a hub id; by default the bundled model."),
+    typer.Option(
+        "--model",
+        metavar="FOLDER",
+        callback=_named,
+        help="A folder made by save_pretrained, or a hub id; by default the bundled model.",
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps ...; by default the fastest there is.")
@@ -50,11 +65,14 @@ class _Stopped(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line (``sys.argv`` by default) and returns its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a path is printed as it is, if it is no UTF-8 as well
+        # A path is printed as it is, if it is no UTF-8 as well; to a console that lacks its signs, by their numbers.
+        sys.stdout.reconfigure(errors="surrogateescape" if _takes_unicode() else "backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the libraries' deprecations are for developers
             result = app(args=arguments, prog_name="stylemamba", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except StyleMambaError as error:
         return _complain(str(error), MISTAKE)
@@ -63,13 +81,29 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("Interrupted.", INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe has left: nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 1
+    except OSError as error:
+        try:
+            print(flush=True)
+        except OSError:  # once more: it was stdout's
+            _discard_stdout()
+            return _complain(f"stdout could not be written ({error.strerror}); check the free space where it goes.", MISTAKE)
+        raise
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors have it; their classes moved between versions
             raise
         message = error.format_message().rstrip(".")  # empty where help was printed instead
         return _complain(f"{message}; see `stylemamba --help`.", MISTAKE) if message else MISTAKE
+
+
+def _takes_unicode() -> bool:
+    return codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name == "utf-8"
+
+
+def _discard_stdout() -> None:
+    """What could not be written is not tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:
@@ -87,7 +121,7 @@ def _options(
 
 @app.command()
 def stylize(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Photos, folders of photos, or - for stdin.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", callback=_named, help="Photos, folders of photos, or - for stdin.")],
     style: Annotated[
         list[str] | None, typer.Option("--style", "-s", metavar="TEXT", help='The style in words: "a Monet painting".')
     ] = None,
@@ -97,16 +131,20 @@ def stylize(
             "-o",
             "--output",
             metavar="OUT",
+            callback=_named,
             help="A file, a folder for several photos, or - for stdout; by default NAME-STYLE.png in the current folder.",
         ),
     ] = None,
     strength: Annotated[float, typer.Option(min=0, max=3, help="0 is the photo, 1 the style, more exaggerates.")] = 1.0,
     model: Model = None,
-    style_file: Annotated[str | None, typer.Option(metavar="FILE", help="A style trained with `stylemamba train`.")] = None,
-    style_image: Annotated[str | None, typer.Option(metavar="FILE", help="A picture whose style is taken.")] = None,
+    style_file: Annotated[
+        str | None, typer.Option(metavar="FILE", callback=_named, help="A style trained with `stylemamba train`.")
+    ] = None,
+    style_image: Annotated[str | None, typer.Option(metavar="FILE", callback=_named, help="A picture whose style is taken.")] = None,
     style_image_weight: Annotated[
-        float, typer.Option(min=0, max=1, help="Beside --style, the share of the picture: 0 is the words alone, 1 the picture alone.")
-    ] = 0.5,
+        float | None,
+        typer.Option(min=0, max=1, help="Beside --style, the picture's share: 0 is the words alone, 1 the picture alone, by default 0.5."),
+    ] = None,
     resolution: Annotated[
         int | None,
         typer.Option(min=32, metavar="PIXELS", help="The shorter side at which the style is made: larger strokes, less time."),
@@ -124,9 +162,14 @@ def stylize(
     from .images import load_image
 
     prompt = _one_style(style, style_file, style_image)
+    if style_image_weight is None:
+        style_image_weight = 0.5
+    elif prompt is None or style_image is None:
+        raise StyleMambaError("--style-image-weight is between --style and --style-image; give both, or leave it out.")
     shown = None if style_image is None else load_image(style_image)
     images = image_files.find_images(inputs)
-    label = image_files.slug(prompt or os.path.splitext(os.path.basename(style_image or style_file))[0])
+    names = [prompt, *(path and os.path.splitext(os.path.basename(path))[0] for path in (style_file, style_image))]
+    label = "-".join(image_files.slug(name) for name in names if name)
     outputs = image_files.name_outputs(images, output, label, many=len(images) > 1 or any(os.path.isdir(item) for item in inputs))
     if style_image is not None:
         for path in outputs:
@@ -134,6 +177,8 @@ def stylize(
     to_stdout = outputs == [image_files.STREAM]
     if to_stdout and as_json:
         raise StyleMambaError("--json and the picture cannot both go to stdout; name a file with -o.")
+    if to_stdout and sys.stdout is None:
+        raise StyleMambaError("stdout is closed; name a file with -o.")
     if to_stdout and sys.stdout.isatty():
         raise StyleMambaError("The picture would go to the terminal; name a file with -o or redirect stdout.")
 
@@ -150,6 +195,7 @@ def stylize(
                     if isinstance(photo, StyleMambaError):
                         raise photo
                     picture, alpha = photo
+                    image_files.check_size(picture.size, out)
                     with _memory_errors(image):
                         result = pipe(
                             picture,
@@ -175,6 +221,9 @@ def stylize(
     if as_json:
         used = {"style": prompt or style_image or pipe.style["prompt"], "strength": strength, "resolution": resolution}
         used |= {"seed": seed, "device": str(pipe.device)}
+        sources = {"style_file": style_file, "style_image": style_image}
+        sources |= {"style_image_weight": style_image_weight if prompt and style_image else None}
+        used |= {key: value for key, value in sources.items() if value is not None}
         _print_json({**used, "images": done, "failed": failed})
     return MISTAKE if failed else 0
 
@@ -182,10 +231,19 @@ def stylize(
 @app.command()
 def train(
     text: Annotated[str, typer.Argument(metavar="TEXT", help='The style in words: "a Monet painting".')],
-    images: Annotated[str, typer.Option("--images", metavar="DIR", help="A folder of photos to train on, or one photo.")],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="STYLE.safetensors", help="The style file to write.")],
+    images: Annotated[str, typer.Option("--images", metavar="DIR", callback=_named, help="A folder of photos to train on, or one photo.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="STYLE.safetensors", callback=_named, help="The style file to write.")],
     steps: Annotated[int, typer.Option(min=1, help="Training steps at most; it ends when the style score has settled.")] = 100,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state that an earlier run left beside the style file.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help=(
+                "Go on from the state that an earlier run left beside the style file; "
+                "with another --steps, the learning rate follows the new number's schedule."
+            ),
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a run repeatable.")] = 0,
     model: Model = None,
     device: Device = None,
@@ -211,27 +269,35 @@ def train(
 
     pipe = None
 
-    def kept() -> str:
+    def saved() -> str | None:
+        """What was written of a training that has begun."""
         if pipe is None or not (pipe.style and pipe.style["steps"]):
-            return "nothing was written."
+            return None
         pipe.save_style(output)
-        return f"the style after {pipe.style['steps']} steps is in {output}; go on with --resume."
+        return f"the style after {pipe.style['steps']} steps is in {output}"
+
+    def kept() -> str:
+        what = saved()
+        return f"{what}; go on with --resume." if what else "nothing was written."
 
     started = time.perf_counter()
     with _interruptible(kept):
         pipe = _load_pipeline(model, device)
-        if not resume and os.path.exists(state):
-            os.remove(state)
-        with _progress("Training", steps) as show, _memory_errors(images):
-            history = pipe.train_on_style(
-                text,
-                photos,
-                name=os.path.basename(output).removesuffix(".safetensors"),
-                num_train_steps=steps,
-                seed=seed,
-                callback=lambda step, info: show(step, f"loss {info['losses']['total']:.4f}"),
-                checkpoint_path=state,
-            )
+        try:
+            with _progress("Training", steps) as show, _memory_errors(images):
+                history = pipe.train_on_style(
+                    text,
+                    photos,
+                    name=os.path.basename(output).removesuffix(".safetensors"),
+                    num_train_steps=steps,
+                    seed=seed,
+                    callback=lambda step, info: show(step, f"loss {info['losses']['total']:.4f}"),
+                    checkpoint_path=state,
+                    resume=resume,
+                )
+        except StyleMambaError as error:  # a full disk, for which the state is too large, may have room for the style
+            what = saved()
+            raise StyleMambaError(f"{str(error).rstrip('.')}; {what} all the same." if what else str(error)) from error
         pipe.save_style(output)
     if as_json:
         seconds = round(time.perf_counter() - started, 3)
@@ -245,12 +311,24 @@ def train(
 @app.command()
 def evaluate(
     images: Annotated[
-        str, typer.Option("--images", metavar="DIR", help="A folder of photos, in COCO's or WikiArt's layout or with an index.csv.")
+        str,
+        typer.Option(
+            "--images", metavar="DIR", callback=_named, help="A folder of photos, in COCO's or WikiArt's layout or with an index.csv."
+        ),
     ],
     styles: Annotated[
-        str, typer.Option("--styles", metavar="FILE", help="A text file: a sentence or a style file a line, then perhaps | and its label.")
+        str,
+        typer.Option(
+            "--styles",
+            metavar="FILE",
+            callback=_named,
+            help="A text file: a sentence or a style file a line, then perhaps | and its label.",
+        ),
     ],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="REPORT", help="The folder for report.json, report.csv, report.html.")],
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="REPORT", callback=_named, help="The folder for report.json, report.csv, report.html."),
+    ],
     count: Annotated[int, typer.Option(min=0, help="So many photos, evenly spread over the folder; 0 takes all.")] = 0,
     size: Annotated[int, typer.Option(min=32, help="Photos with a longer side are scaled down to it, px.")] = 512,
     strength: Annotated[float, typer.Option(min=0, max=3, help="0 is the photo, 1 the style, more exaggerates.")] = 1.0,
@@ -258,6 +336,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="CHECKPOINT",
+            callback=_named,
             help="The CLIP or SigLIP folder or hub id of the CLIP score; 'own' is the encoder that styles are optimised with.",
         ),
     ] = None,
@@ -266,10 +345,17 @@ def evaluate(
     ] = None,
     vgg: Annotated[
         str | None,
-        typer.Option(metavar="WEIGHTS", help="VGG19's weights for the content loss: a file, torchvision or timm; else EfficientNet-lite0."),
+        typer.Option(
+            metavar="WEIGHTS",
+            callback=_named,
+            help="VGG19's weights for the content loss: a file, torchvision or timm; else EfficientNet-lite0.",
+        ),
     ] = None,
     art: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Labelled artworks in WikiArt's layout: a judge learns them and names the styles.")
+        str | None,
+        typer.Option(
+            metavar="DIR", callback=_named, help="Labelled artworks in WikiArt's layout: a judge learns them and names the styles."
+        ),
     ] = None,
     model: Model = None,
     device: Device = None,
@@ -399,11 +485,17 @@ def _load_in_turn(images: list[str]) -> Iterator[tuple | StyleMambaError]:
 
     for image in images:
         try:
-            yield load_image_and_alpha(sys.stdin.buffer.read(), "stdin") if image == "-" else load_image_and_alpha(image)
+            yield load_image_and_alpha(_read_stdin(), "stdin") if image == "-" else load_image_and_alpha(image)
         except StyleMambaError as error:
             if len(images) == 1:
                 raise
             yield error
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:
+        raise StyleMambaError("stdin is closed; send a picture to it, or name a file.")
+    return sys.stdin.buffer.read()
 
 
 def _load_pipeline(model: str | None, device: str | None, style_file: str | None = None):
@@ -423,16 +515,17 @@ def _load_pipeline(model: str | None, device: str | None, style_file: str | None
     if device is None:
         device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
     try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise StyleMambaError(f"The device {device} is not usable here; choose another with --device, for example --device cpu.") from error
     try:
-        pipe = StyleMambaPipeline.from_pretrained(model)
+        with _memory_errors("The model"):
+            pipe = StyleMambaPipeline.from_pretrained(model)
     except StyleMambaError:
         raise
     # What the hub's client and the model loaders raise for missing, private, foreign or damaged files.
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
         raise StyleMambaError(
             f"The model {model or '(bundled)'} could not be loaded ({reason}); name a folder made by save_pretrained."
         ) from error
@@ -471,7 +564,7 @@ def _memory_errors(name: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
-            raise StyleMambaError(f"{name} needs more memory than there is; scale it down or choose another --device.") from error
+            raise StyleMambaError(f"{name} needs more memory than there is; choose a smaller one or another --device.") from error
         raise
 
 
@@ -504,5 +597,5 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _print_json(value: Any) -> None:
-    # A file's name may be no UTF-8: as JSON escapes it.
-    print(json.dumps(value, ensure_ascii=False, indent=2).encode(errors="backslashreplace").decode())
+    # A file's name may be no UTF-8, or have signs that the console lacks: as JSON escapes them.
+    print(json.dumps(value, ensure_ascii=not _takes_unicode(), indent=2).encode(errors="backslashreplace").decode())

@@ -4,11 +4,13 @@ import csv
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StyleMambaError
 from .image_files import READABLE
+from .images import status
 
 COCO_FOLDERS = re.compile(r"(train|val|test|unlabeled)\d*|images", re.IGNORECASE)  # folders that say nothing of a picture's style
 
@@ -46,10 +48,11 @@ def read_pictures(folder: str | Path) -> list[Picture]:
         StyleMambaError: when the folder does not exist or holds no pictures.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    entry = status(folder, f"{folder} cannot be read")
+    if entry is None or not stat.S_ISDIR(entry.st_mode):
         raise StyleMambaError(f"{folder} is not a folder; name a folder of pictures.")
     index = folder / "index.csv"
-    if index.is_file():
+    if status(index, f"{folder} cannot be read") is not None:
         try:
             with index.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin UTF-8 with a byte order mark
                 rows = list(csv.DictReader(file))
@@ -78,18 +81,20 @@ def read_styles(file: str | Path) -> list[Style]:
     Empty lines and lines that start with # are left out; paths are relative to the file. ``a painting by Juan Gris | cubism``
 
     Raises:
-        StyleMambaError: when the file is missing, no text, or names no style.
+        StyleMambaError: when the file is missing, no text, or names no style, or a line a label alone.
     """
     file = Path(file)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors on Windows begin it with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise StyleMambaError(
             f"{file} cannot be read as a list of styles ({error}); give a UTF-8 text file with one style a line."
         ) from error
     styles = []
-    for line in lines:
-        text, _, label = (part.strip() for part in line.partition("|"))
+    for number, line in enumerate(lines, start=1):
+        text, bar, label = (part.strip() for part in line.partition("|"))
+        if bar and not text:
+            raise StyleMambaError(f"Line {number} of {file} has no style before its | ({line.strip()}); write a sentence there.")
         if text and not text.startswith("#"):
             styles.append(Style(text, label.lower(), file.parent / text if text.endswith(".safetensors") else None))
     if not styles:

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,12 +13,15 @@ from typing import BinaryIO
 from PIL import Image
 
 from .errors import StyleMambaError
+from .images import on_white, status
 
 STREAM = "-"  # stdin as an input, stdout as an output
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 OPAQUE = ("JPEG", "BMP")
+LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
 SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}
+LONGEST_NAME, LONGEST_SLUG = 240, 72  # bytes; file systems take names of 255, of which a number and the ending need some
 
 
 def find_images(inputs: Sequence[str]) -> list[str]:
@@ -27,21 +32,25 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     """
     found = []
     for item in inputs:
-        path = Path(item)
         if item == STREAM:
             found.append(item)
-        elif path.is_dir():
-            pictures = sorted(str(p) for p in _listed(path) if p.suffix.lower() in READABLE and not p.name.startswith("."))
-            if not pictures:
-                raise StyleMambaError(f"The folder {item} holds no pictures ({', '.join(READABLE)}); name another folder or a file.")
-            found += pictures
-        elif not path.exists():
+            continue
+        entry = status(item, f"{item} cannot be read")
+        if entry is None:
             raise StyleMambaError(f"{item}: no such file or folder; check the path.")
-        else:
+        if not stat.S_ISDIR(entry.st_mode):
             found.append(item)
+            continue
+        pictures = sorted(str(p) for p in _listed(Path(item)) if p.suffix.lower() in READABLE and not p.name.startswith("."))
+        if not pictures:
+            raise StyleMambaError(f"The folder {item} holds no pictures ({', '.join(READABLE)}); name another folder or a file.")
+        found += pictures
     if found.count(STREAM) > 1:
         raise StyleMambaError("The input - (stdin) was given more than once; it holds one picture.")
-    return list(dict.fromkeys(found))
+    unique: dict[str, str] = {}
+    for item in found:
+        unique.setdefault(item if item == STREAM else os.path.realpath(item), item)  # by its first name
+    return list(unique.values())
 
 
 def name_outputs(images: Sequence[str], output: str | None, label: str, many: bool) -> list[str]:
@@ -59,11 +68,14 @@ def name_outputs(images: Sequence[str], output: str | None, label: str, many: bo
         return [STREAM]
     if output is None:
         folder = Path()
-    elif many or len(images) > 1 or output.endswith(("/", os.sep)) or Path(output).is_dir():
+    elif many or len(images) > 1 or output.endswith(("/", os.sep)) or os.path.isdir(output):
         folder = Path(output)
-        if folder.exists() and not folder.is_dir():
+        entry = status(folder, f"{output} cannot be written")
+        if entry is not None and not stat.S_ISDIR(entry.st_mode):
             raise StyleMambaError(f"{output} is a file, but several pictures need a folder; name one with -o FOLDER/.")
-        if not folder.exists():
+        if entry is None and not output.endswith(("/", os.sep)) and folder.suffix.lower() in WRITABLE:
+            raise StyleMambaError(f"{output} names one picture, but the inputs may give several; name a folder, with a / at its end.")
+        if entry is None:
             _check_folder(folder.absolute().parent)
     else:
         check_writable(output)
@@ -73,34 +85,45 @@ def name_outputs(images: Sequence[str], output: str | None, label: str, many: bo
     if folder is None:
         outputs = [output]
     else:
-        if folder.exists():
+        if os.path.isdir(folder):
             _check_folder(folder)
-        outputs = _unique(folder / f"{'stdin' if image == STREAM else Path(image).stem}-{label}" for image in images)
+        room = LONGEST_NAME - _size(f"-{label}")
+        outputs = _unique(folder / f"{_cut('stdin' if image == STREAM else Path(image).stem, room)}-{label}" for image in images)
     for out in outputs:
         check_not_input(out, images)
     return outputs
 
 
 def slug(text: str) -> str:
-    """A sentence as a part of a file name: "A Monet painting!" -> "a-monet-painting"."""
-    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")[:48].rstrip("-") or "style"
+    """A sentence as a part of a file name: "A Monet painting!" -> "a-monet-painting"; of signs alone, their numbers."""
+    words = re.sub(r"[\W_]+", "-", text.lower()).strip("-") or "-".join(f"{ord(sign):x}" for sign in text)
+    return _cut(words[:48], LONGEST_SLUG).rstrip("-")
 
 
 def check_writable(output: str) -> None:
     """Refuses an output whose folder is missing or not writable, and what is no regular file, such as a device."""
-    path = Path(output)
-    if path.is_dir():
+    entry = status(output, f"{output} cannot be written")
+    if entry is not None and stat.S_ISDIR(entry.st_mode):
         raise StyleMambaError(f"{output} is a folder; name a file.")
-    if path.exists() and not path.is_file():
+    if entry is not None and not stat.S_ISREG(entry.st_mode):
         raise StyleMambaError(f"{output} is not a regular file; name another one, or - for stdout.")
-    _check_folder(path.absolute().parent)
+    _check_folder(Path(output).absolute().parent)
 
 
 def check_not_input(output: str, inputs: Sequence[str]) -> None:
     """Refuses an output that is one of the inputs, by whatever name or link."""
     for item in inputs:
-        if item != STREAM and Path(output).exists() and os.path.samefile(output, item):
+        if item != STREAM and os.path.exists(output) and os.path.samefile(output, item):
             raise StyleMambaError(f"The result would replace the input {item}; choose another name with -o.")
+
+
+def check_size(size: tuple[int, int], output: str) -> None:
+    """Refuses a file type that cannot hold a picture of that size."""
+    kind = _kind(output)
+    if max(size) > LARGEST.get(kind, max(size)):
+        raise StyleMambaError(
+            f"{output} cannot hold {size[0]} x {size[1]} pixels, as {kind} has at most {LARGEST[kind]} a side; write a PNG or TIFF."
+        )
 
 
 def write_image(picture: Image.Image, alpha: Image.Image | None, output: str, stdout: BinaryIO | None = None) -> None:
@@ -114,8 +137,10 @@ def write_image(picture: Image.Image, alpha: Image.Image | None, output: str, st
     Raises:
         StyleMambaError: the file cannot be written.
     """
-    kind = "PNG" if output == STREAM else WRITABLE[Path(output).suffix.lower()]
-    if alpha is not None and kind not in OPAQUE:
+    kind = _kind(output)
+    if kind in OPAQUE:
+        picture = on_white(picture, alpha)
+    elif alpha is not None:
         picture = picture.copy()
         picture.putalpha(alpha)
     try:
@@ -138,9 +163,9 @@ def write_image(picture: Image.Image, alpha: Image.Image | None, output: str, st
 @contextlib.contextmanager
 def replacing(output: str) -> Iterator[Path]:
     """Gives a temporary file in the folder of ``output`` that takes its place when the block ends well."""
-    path = Path(output).resolve()  # through links: a link stays a link
+    path = Path(os.path.realpath(output))  # through links: a link stays a link
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # a name of its own, as the file's may be as long as a name can be
     try:
         partial.touch()
         mode = partial.stat().st_mode
@@ -159,10 +184,27 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
+    entry = status(folder, f"The output folder {folder} cannot be written")
+    if entry is None or not stat.S_ISDIR(entry.st_mode):
         raise StyleMambaError(f"The output folder {folder} does not exist; make it first or choose another.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StyleMambaError(f"The output folder {folder} is not writable; choose another or change its permissions.")
+
+
+def _kind(output: str) -> str:
+    return "PNG" if output == STREAM else WRITABLE[Path(output).suffix.lower()]
+
+
+def _size(name: str) -> int:
+    """Of a name on the disk, in bytes at most."""
+    return len(name.encode(errors="surrogatepass"))
+
+
+def _cut(name: str, size: int) -> str:
+    """The beginning of a name that has at most so many bytes."""
+    while _size(name) > size:
+        name = name[:-1]
+    return name
 
 
 def _unique(stems: Iterable[Path]) -> list[str]:

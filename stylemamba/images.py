@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,17 +31,18 @@ def load_image(source: ImageSource, name: str | None = None) -> Image.Image:
     Raises:
         StyleMambaError: no such file, not a picture, truncated, of zero size, too large, of a wrong shape or value range, NaN.
     """
-    return load_image_and_alpha(source, name)[0]
+    return on_white(*load_image_and_alpha(source, name))
 
 
 def load_image_and_alpha(source: ImageSource, name: str | None = None) -> tuple[Image.Image, Image.Image | None]:
-    """`load_image`, and the picture's transparency as an 8-bit greyscale image of the same size, None where there is none."""
+    """The picture as `load_image` gives it, but white only where nothing of it is visible, and its transparency as an 8-bit greyscale image
+    of the same size, None where there is none."""
     if isinstance(source, Image.Image):
         name = name or getattr(source, "filename", "") or "the image"
         return _split_alpha(_decode(source, name), name)
     if isinstance(source, (str, os.PathLike)):
-        name = name or os.fspath(source)
-        return _split_alpha(_open(_checked_path(Path(source), name), name), name)
+        name = name or os.fspath(source) or "an empty name"
+        return _split_alpha(_open(_checked_path(source, name), name), name)
     if isinstance(source, bytes):
         source = io.BytesIO(source)
     if hasattr(source, "read"):
@@ -67,22 +69,38 @@ def load_in_turn(source: ImageSource | Sequence[ImageSource]) -> tuple[int, Iter
     if isinstance(source, (str, os.PathLike, bytes, Image.Image)) or hasattr(source, "read"):
         return 1, iter([load_image(source)])
     pictures = _from_array(source, "the image")
-    return len(pictures), (_split_alpha(picture, "the image")[0] for picture in pictures)
+    return len(pictures), (on_white(*_split_alpha(picture, "the image")) for picture in pictures)
 
 
-def _checked_path(path: Path, name: str) -> Path:
+def on_white(picture: Image.Image, alpha: Image.Image | None) -> Image.Image:
+    """A picture whose transparency shows white paper."""
+    return picture if alpha is None else Image.composite(picture, Image.new("RGB", picture.size, "white"), alpha)
+
+
+def status(path: str | os.PathLike, complaint: str) -> os.stat_result | None:
+    """What is at a path, None where nothing is.
+
+    Raises:
+        StyleMambaError: which begins with ``complaint``, where that cannot be told: in a folder that may not be entered, or of a name that
+            is too long or a link to itself.
+    """
     try:
-        if path.is_dir():
-            raise StyleMambaError(f"{name} is a folder; give an image file.")
-        if not path.exists():
-            raise StyleMambaError(f"{name}: no such file; check the path.")
-        if path.is_file() and path.stat().st_size == 0:
-            raise StyleMambaError(f"{name} is an empty file; give an image file.")
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except (OSError, ValueError) as error:
-        if isinstance(error, StyleMambaError):
-            raise
-        raise StyleMambaError(f"{name} cannot be read ({_reason(error)}); check the path and its permissions.") from error
-    return path
+        raise StyleMambaError(f"{complaint} ({_reason(error)}); check the path and its permissions.") from error
+
+
+def _checked_path(path: str | os.PathLike, name: str) -> Path:
+    found = status(path, f"{name} cannot be read")
+    if found is None:
+        raise StyleMambaError(f"{name}: no such file; check the path.")
+    if stat.S_ISDIR(found.st_mode):
+        raise StyleMambaError(f"{name} is a folder; give an image file.")
+    if stat.S_ISREG(found.st_mode) and not found.st_size:
+        raise StyleMambaError(f"{name} is an empty file; give an image file.")
+    return Path(path)
 
 
 def _open(file: Path | BinaryIO, name: str) -> Image.Image:
@@ -123,14 +141,17 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
 
 def _split_alpha(picture: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
-        return _deep_grey_to_rgb(picture, name), None
-    if not picture.has_transparency_data:
-        return _to_srgb(picture), None
-    picture = picture.convert("RGBA")
-    alpha = picture.getchannel("A")
-    if alpha.getextrema()[0] == 255:
-        return _to_srgb(picture), None
-    return Image.composite(_to_srgb(picture), Image.new("RGB", picture.size, "white"), alpha), alpha
+        shade = picture.info.get("transparency")  # of a PNG: the one that is transparent, which Pillow converts in 8 bits alone
+        alpha = None if shade is None else Image.fromarray((np.asarray(picture) != shade).astype(np.uint8) * 255)
+        picture = _deep_grey_to_rgb(picture, name)
+    else:
+        picture = picture.convert("RGBA") if picture.has_transparency_data else picture
+        alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
+        picture = _to_srgb(picture)
+    if alpha is None or alpha.getextrema()[0] == 255:
+        return picture, None
+    # Not laid on white as a whole: soft edges would be whitened here and once more where the result is shown.
+    return on_white(picture, alpha.point(lambda value: 255 * (value > 0))), alpha
 
 
 def _deep_grey_to_rgb(picture: Image.Image, name: str) -> Image.Image:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from synthetic import synthetic_photo
 
 import stylemamba
-from stylemamba import StyleMambaPipeline, cli
+from stylemamba import StyleMambaError, StyleMambaPipeline, checkpoint, cli
 
 
 @pytest.fixture
@@ -118,7 +118,19 @@ def test_a_folder_stands_for_its_pictures(run, folder):
 def test_transparency_is_kept_where_the_file_type_has_any(run):
     run("stylize", "logo.png", "-s", "fire", "-o", "kept.png")
     assert np.array_equal(np.asarray(Image.open("kept.png").getchannel("A")), np.asarray(Image.open("logo.png").getchannel("A")))
-    assert run("stylize", "logo.png", "-s", "fire", "-o", "opaque.jpg")[0] == 0
+    assert run("stylize", "logo.png", "-s", "fire", "-o", "opaque.bmp")[0] == 0
+    assert (_pixels("opaque.bmp")[:, :12] == 255).all()
+
+
+def test_soft_edges_are_whitened_only_where_the_file_type_has_no_transparency(run):
+    logo = Image.open("logo.png")
+    logo.putalpha(Image.linear_gradient("L").resize(logo.size).point(lambda value: max(value, 1)))
+    logo.save("soft.png")
+    run("stylize", "soft.png", "-s", "fire", "--strength", "0", "-o", "same.png")
+    assert np.array_equal(np.asarray(Image.open("same.png")), np.asarray(logo))
+    run("stylize", "soft.png", "-s", "fire", "--strength", "0", "-o", "white.bmp")
+    white = Image.new("RGBA", logo.size, "white")
+    assert np.abs(_pixels("white.bmp") - np.asarray(Image.alpha_composite(white, logo).convert("RGB"))).max() <= 1
 
 
 def test_a_phones_photo_comes_out_upright(run):
@@ -207,6 +219,35 @@ def test_a_photo_by_any_name_is_printed_by_that_name(folder, tiny_model_dir):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9-fire.png\n", b"") and os.path.isfile(b"caf\xe9-fire.png")
 
 
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_a_console_without_a_names_signs_costs_no_picture(run, monkeypatch, arguments):
+    os.rename("photo.jpg", "照片🔥.jpg")
+    console = io.TextIOWrapper(io.BytesIO(), "cp1252")
+    monkeypatch.setattr(sys, "stdout", console)
+    code, _, err = run("stylize", "照片🔥.jpg", "-s", "fire", *arguments)
+    assert (code, err) == (0, "") and os.path.isfile("照片🔥-fire.png")
+    printed = console.buffer.getvalue().decode("cp1252")
+    if arguments:
+        assert json.loads(printed)["images"][0]["output"] == "照片🔥-fire.png"
+    else:
+        assert printed.strip() == r"\u7167\u7247\U0001f525-fire.png"
+
+
+@pytest.mark.parametrize(("stream", "arguments"), [("stdin", ["-", "-o", "out.png"]), ("stdout", ["photo.jpg", "-o", "-"])])
+def test_a_closed_stream_is_one_sentence(run, monkeypatch, stream, arguments):
+    monkeypatch.setattr(sys, stream, None)
+    code, _, err = run("stylize", *arguments, "-s", "fire")
+    assert code == 2 and len(err.splitlines()) == 1 and f"{stream} is closed" in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["styles"], ["styles", "--json"], ["--version"], ["--help"]])
+def test_words_for_a_full_disk_behind_stdout_are_one_sentence(arguments):
+    with open("/dev/full", "wb") as full:
+        done = _process(arguments, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "No space left" in done.stderr
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout_is_one_sentence(folder, tiny_model_dir):
     with open("/dev/full", "wb") as full:
@@ -228,7 +269,17 @@ MISTAKES = {
     "truncated": (["cut.jpg", "-s", "fire"], "cut.jpg"),
     "empty file": (["empty.png", "-s", "fire"], "empty.png"),
     "empty folder": (["void", "-s", "fire"], "void"),
+    "empty name": (["", "-s", "fire"], "The input is an empty name"),
+    "empty name among others": (["photo.jpg", "", "-s", "fire"], "The input is an empty name"),
+    "empty output": (["photo.jpg", "-s", "fire", "-o", ""], "--output is an empty name"),
+    "empty style picture": (["photo.jpg", "-s", "fire", "--style-image", ""], "--style-image is an empty name"),
+    "empty style file": (["photo.jpg", "-s", "fire", "--style-file", ""], "--style-file is an empty name"),
+    "empty model": (["photo.jpg", "-s", "fire", "--model", ""], "--model is an empty name"),
+    "name too long": (["n" * 300, "-s", "fire"], "cannot be read (File name too long)"),
+    "input links to itself": (["loop.png", "-s", "fire"], "loop.png cannot be read"),
     "no style": (["photo.jpg"], "--style"),
+    "a share without words": (["photo.jpg", "--style-image", "logo.png", "--style-image-weight", "0"], "--style-image-weight"),
+    "a share without a picture": (["photo.jpg", "-s", "fire", "--style-image-weight", "0.5"], "--style-image-weight"),
     "empty style": (["photo.jpg", "-s", "  "], "--style is empty"),
     "two styles": (["photo.jpg", "-s", "fire", "-s", "ice"], "more than once"),
     "strength too high": (["photo.jpg", "-s", "fire", "--strength", "3.5"], "--strength"),
@@ -239,9 +290,18 @@ MISTAKES = {
     "unknown option": (["photo.jpg", "-s", "fire", "--stile", "ice"], "--stile"),
     "unknown device": (["photo.jpg", "-s", "fire", "--device", "toaster"], "toaster"),
     "absent device": (["photo.jpg", "-s", "fire", "--device", "cuda:77"], "cuda:77"),
+    "device without its library": (["photo.jpg", "-s", "fire", "--device", "hpu"], "hpu"),
+    "device that nothing backs": (["photo.jpg", "-s", "fire", "--device", "privateuseone"], "privateuseone"),
+    "device without numbers": (["photo.jpg", "-s", "fire", "--device", "meta"], "meta"),
+    "output name too long": (["photo.jpg", "-s", "fire", "-o", "n" * 300 + ".png"], "cannot be written (File name too long)"),
+    "output folder's name too long": (["photo.jpg", "-s", "fire", "-o", "n" * 300 + "/"], "cannot be written (File name too long)"),
+    "output links to itself": (["photo.jpg", "-s", "fire", "-o", "loop.png"], "loop.png cannot be written"),
+    "one name for several pictures": (["photo.jpg", "logo.png", "-s", "fire", "-o", "two.png"], "two.png names one picture"),
+    "too wide for the file type": (["wide.png", "-s", "fire", "-o", "wide.webp"], "WEBP has at most 16383 a side; write a PNG"),
     "output folder missing": (["photo.jpg", "-s", "fire", "-o", "nowhere/out.png"], "nowhere"),
     "output folder's parent missing": (["photo.jpg", "-s", "fire", "-o", "nowhere/deeper/"], "nowhere"),
     "output is a file, inputs are many": (["photo.jpg", "logo.png", "-s", "fire", "-o", "notes.txt"], "notes.txt"),
+    "output is a file and named as a folder": (["photo.jpg", "-s", "fire", "-o", "notes.txt/"], "notes.txt/ is a file"),
     "output type unknown": (["photo.jpg", "-s", "fire", "-o", "out.xyz"], "out.xyz"),
     "output is the input": (["photo.jpg", "-s", "fire", "-o", "photo.jpg"], "photo.jpg"),
     "output is the style's picture": (["photo.jpg", "--style-image", "logo.png", "-o", "logo.png"], "logo.png"),
@@ -267,6 +327,8 @@ def bad_files(folder, tiny_model_dir):
     (folder / "empty.png").touch()
     (folder / "void").mkdir()
     (folder / "link.png").symlink_to("photo.jpg")
+    (folder / "loop.png").symlink_to("loop.png")
+    Image.new("RGB", (16384, 1)).save(folder / "wide.png")
     synthetic_photo(8, 8).save(folder / "photo-fire.png")
     save_file({"weight": torch.zeros(3)}, folder / "alien.safetensors")
     torch.save({"weight": torch.zeros(3)}, folder / "pickle.pt")
@@ -285,6 +347,25 @@ def test_a_mistake_is_one_sentence(run, folder, bad_files, mistake):
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("model_index.json", "{}"),
+        ("model_index.json", "[]"),
+        ("fusion/config.json", '{"hidden_size": "wide"}'),
+        (
+            "style_encoder/config.json",
+            '{"text_config": {"num_hidden_layers": 1, "vocab_size": 9}, "vision_config": {"num_hidden_layers": 1}}',
+        ),
+    ],
+)
+def test_a_damaged_model_folder_is_one_sentence(run, folder, tiny_model_dir, file, text):
+    shutil.copytree(tiny_model_dir, folder / "model")
+    (folder / "model" / file).write_text(text)
+    code, out, err = run("stylize", "photo.jpg", "-s", "fire", "--model", "model")
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1 and "The model model could not be loaded" in err
+
+
 def test_no_device_file_is_replaced(run):
     code, _, err = run("stylize", "photo.jpg", "-s", "fire", "-o", "/dev/null")
     assert code == 2 and "/dev/null" in err and not os.path.isfile("/dev/null")
@@ -296,6 +377,20 @@ def test_a_folder_without_permission_is_named(run, folder, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and allowed(path, mode))  # root may write anywhere
     code, _, err = run("stylize", "photo.jpg", "-s", "fire", "-o", "locked/out.png")
     assert code == 2 and "locked" in err and "not writable" in err
+
+
+@pytest.mark.parametrize("arguments", [["locked/photo.jpg"], ["photo.jpg", "-o", "locked/out.png"], ["photo.jpg", "-o", "locked/new/"]])
+def test_a_folder_that_may_not_be_entered_is_named(run, folder, monkeypatch, arguments):
+    look = os.stat
+
+    def refuse(path, *_, **options):
+        if "locked" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(path, *_, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)  # root may enter any
+    code, _, err = run("stylize", *arguments, "-s", "fire")
+    assert code == 2 and len(err.splitlines()) == 1 and "locked" in err and "(Permission denied)" in err
 
 
 def test_a_full_disk_leaves_the_earlier_result_and_no_litter(run, folder, monkeypatch):
@@ -318,6 +413,9 @@ def test_a_lack_of_memory_names_the_photo(run, monkeypatch):
     monkeypatch.setattr(StyleMambaPipeline, "__call__", exhaust)
     code, _, err = run("stylize", "photo.jpg", "-s", "fire")
     assert code == 2 and "photo.jpg needs more memory" in err
+    monkeypatch.setattr(StyleMambaPipeline, "from_pretrained", exhaust)
+    code, _, err = run("stylize", "photo.jpg", "-s", "fire")
+    assert code == 2 and "The model needs more memory" in err
 
 
 def test_a_defect_of_the_program_is_not_passed_off_as_the_users_mistake(run, monkeypatch):
@@ -350,7 +448,7 @@ def test_ctrl_c_says_what_was_finished(run, monkeypatch):
 def test_a_trained_style_stylises_without_further_words(run, style_file):
     code, out, err = run("stylize", "photo.jpg", "--style-file", "fire.safetensors", "--json")
     report = json.loads(out)
-    assert (code, err, report["style"]) == (0, "", "fire")
+    assert (code, err, report["style"], report["style_file"]) == (0, "", "fire", "fire.safetensors")
     assert report["images"][0]["output"] == "photo-fire.png"
     run("stylize", "photo.jpg", "-s", "fire", "-o", "untrained.png")
     assert not np.array_equal(_pixels("photo-fire.png"), _pixels("untrained.png"))
@@ -404,7 +502,30 @@ def test_without_resume_training_starts_anew(run, style_file):
     assert _style_tensors("fire.safetensors") == before
 
 
+def test_the_earlier_state_stays_until_there_is_another(run, style_file, folder, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(StyleMambaPipeline, "train_on_style", interrupt)
+    code, _, err = run("train", "fire", "--images", "photo.jpg", "-o", "fire.safetensors")
+    assert code == 130 and "nothing was written" in err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_state_that_finds_no_room_does_not_cost_the_style(run, monkeypatch):
+    def fill_the_disk(*_, **__):
+        raise StyleMambaError("The training state could not be written; choose a folder that has room.")
+
+    monkeypatch.setattr(checkpoint, "save", fill_the_disk)
+    code, out, err = run("train", "fire", "--images", "photo.jpg", "-o", "fire.safetensors", "--steps", "2")
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1
+    assert "state could not be written" in err and "the style after 2 steps is in fire.safetensors" in err
+    assert run("stylize", "photo.jpg", "--style-file", "fire.safetensors")[0] == 0
+
+
 TRAINING_MISTAKES = {
+    "empty name": (["fire", "--images", "", "-o", "s.safetensors"], "--images is an empty name"),
     "empty text": (["  ", "--images", "photo.jpg", "-o", "s.safetensors"], "style is empty"),
     "no images": (["fire", "-o", "s.safetensors"], "--images"),
     "missing images": (["fire", "--images", "gone", "-o", "s.safetensors"], "gone"),
@@ -482,5 +603,8 @@ def test_a_picture_gives_the_style_and_words_mix_with_it(run, folder):
         assert code == 0, err
     a, b, c = (_pixels(f"{name}.png") for name in "abc")
     assert np.abs(a - b).max() > 0 and np.abs(c - a).max() > 0 and np.abs(c - b).max() > 0
+    report = json.loads(run("stylize", "photo.jpg", "-s", "fire", "--style-image", "red.png", "--json")[1])
+    assert (report["style"], report["style_image"], report["style_image_weight"]) == ("fire", "red.png", 0.5)
+    assert report["images"][0]["output"] == "photo-fire-red.png"  # beside the picture of the words alone
     code, _, err = run("stylize", "photo.jpg", "--style-image", "none.png")
     assert code == 2 and "none.png: no such file" in err

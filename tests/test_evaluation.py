@@ -1,6 +1,7 @@
 """`stylemamba evaluate`: what it reads, what it measures, what it writes."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -77,14 +78,31 @@ def test_an_index_that_a_spreadsheet_wrote_is_read_and_a_wrong_one_named(tmp_pat
         read_pictures(photos)
 
 
+@pytest.mark.parametrize("line", ["| cubism", "|"])
+def test_a_label_without_a_style_is_named(tmp_path, line):
+    (tmp_path / "styles.txt").write_text(f"fire\n{line}\n")
+    with pytest.raises(StyleMambaError, match=r"Line 2 of .*styles.txt has no style before its \|"):
+        read_styles(tmp_path / "styles.txt")
+
+
+def test_a_folder_that_may_not_be_entered_is_named(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "stat", refuse)  # root may enter any
+    with pytest.raises(StyleMambaError, match=r"locked cannot be read \(Permission denied\)"):
+        read_pictures("locked")
+
+
 def test_a_styles_file_has_sentences_labels_and_style_files(tmp_path):
     path = tmp_path / "styles.txt"
-    path.write_text("# mine\n\na painting by Juan Gris | Cubism\n雪\nown/fire.safetensors\n", encoding="utf-8")
-    assert read_styles(path) == [
-        Style("a painting by Juan Gris", "cubism"),
-        Style("雪"),
-        Style("own/fire.safetensors", "", tmp_path / "own/fire.safetensors"),
-    ]
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_text("a painting by Juan Gris | Cubism\n\n# mine\n雪\nown/fire.safetensors\n", encoding=encoding)
+        assert read_styles(path) == [
+            Style("a painting by Juan Gris", "cubism"),
+            Style("雪"),
+            Style("own/fire.safetensors", "", tmp_path / "own/fire.safetensors"),
+        ]
     path.write_text("# nothing\n")
     with pytest.raises(StyleMambaError, match="names no style"):
         read_styles(path)

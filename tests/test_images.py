@@ -114,6 +114,12 @@ def test_transparency_is_laid_on_white_and_kept_beside(pixels):
     assert (np.asarray(picture)[:, :3] == 255).all() and np.array_equal(np.asarray(picture)[:, 3:], pixels[:, 3:])
 
 
+def test_what_is_half_transparent_keeps_its_colours_beside_its_alpha(pixels):
+    both = Image.fromarray(np.dstack([pixels, np.full(pixels.shape[:2], 51, np.uint8)]))
+    assert np.array_equal(np.asarray(load_image_and_alpha(both)[0]), pixels)
+    assert np.abs(np.asarray(load_image(both)) - (0.2 * pixels + 0.8 * 255)).max() <= 1
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 def test_an_opaque_picture_has_no_alpha(pixels, mode):
     assert load_image_and_alpha(Image.fromarray(pixels).convert(mode))[1] is None
@@ -130,6 +136,14 @@ def test_16_bit_grey_keeps_its_shades(tmp_path):
     Image.fromarray(ramp).save(tmp_path / "scan.png")
     grey = np.asarray(load_image(tmp_path / "scan.png"))[..., 0]
     assert np.array_equal(grey, (ramp / 257).round().astype(np.uint8))
+
+
+def test_a_transparent_shade_of_16_bit_grey_is_seen(tmp_path):
+    ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "scan.png", transparency=int(ramp[0, 1]))
+    picture, alpha = load_image_and_alpha(tmp_path / "scan.png")
+    assert np.argwhere(np.asarray(alpha) != 255).tolist() == [[0, 1]]
+    assert [picture.getpixel(place) for place in ((0, 0), (1, 0))] == [(0, 0, 0), (255, 255, 255)]
 
 
 def test_print_colours_become_rgb(tmp_path):
