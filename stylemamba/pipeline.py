@@ -526,7 +526,7 @@ def _named_packages(model: str | Path) -> Iterator[None]:
     except ImportError as error:
         if not any(package in str(error).lower() for package in ("sentencepiece", "protobuf")):
             raise
-        raise StyleMambaError(f"The tokenizer of {model} needs two more packages; run `pip install sentencepiece protobuf`.") from error
+        raise StyleMambaError(f"The tokenizer of {model} needs two more packages; install sentencepiece and protobuf.") from error
 
 
 def _at_strength(latents: torch.Tensor, styled: torch.Tensor, strength: float) -> torch.Tensor:

@@ -176,7 +176,7 @@ def test_what_a_tokenizer_lacks_is_named(tiny_pipeline, tiny_model_dir, monkeypa
         lambda: StyleMambaPipeline.from_components(tiny_pipeline.vae, tiny_pipeline.style_encoder, "a-folder"),
         lambda: StyleMambaPipeline.from_pretrained(tiny_model_dir),
     ):
-        with pytest.raises(StyleMambaError, match="pip install sentencepiece protobuf"):
+        with pytest.raises(StyleMambaError, match="install sentencepiece and protobuf"):
             load()
 
 
