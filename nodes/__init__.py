@@ -3,7 +3,8 @@
 from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .folder import StyleMambaLoadFolder
-from .load import StyleMambaLoadModel, StyleMambaLoadParts, StyleMambaLoadStyle, StyleMambaSaveStyle, register_model_folder
+from .load import StyleMambaLoadModel, StyleMambaLoadParts, StyleMambaLoadStyle, StyleMambaSaveStyle
+from .model_folder import register_model_folder
 from .served_files import serve_where_comfyui_does_not
 from .styles import StyleMambaBlendStyles, StyleMambaStyleEmbedding
 from .stylize import StyleMambaDecode, StyleMambaFusion, StyleMambaStylize, StyleMambaVAEEncode

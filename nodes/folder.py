@@ -8,10 +8,14 @@ from pathlib import Path
 
 from comfy_api.v0_0_2 import io
 
+from .choices import mistake, path_of
+from .folders import walk
 from .progress import Progress
+from .ranges import in_range
 from .values import CATEGORY, advanced
 
 INPUT = "input"
+LIMIT, SKIP = dict(min=1, max=10000), dict(min=0, max=1000000)
 
 
 class StyleMambaLoadFolder(io.ComfyNode):
@@ -21,7 +25,10 @@ class StyleMambaLoadFolder(io.ComfyNode):
             node_id="StyleMambaLoadFolder",
             display_name="Load Folder of Photos",
             category=CATEGORY,
-            description="Loads the photos of a folder, of any sizes. The nodes behind it work through them one at a time.",
+            description=(
+                "Loads the photos of a folder, of any sizes. The nodes behind it work through them one at a time; Train on Style takes "
+                "them all together."
+            ),
             inputs=[
                 io.Combo.Input(
                     "folder",
@@ -34,16 +41,14 @@ class StyleMambaLoadFolder(io.ComfyNode):
                 io.Int.Input(
                     "limit",
                     default=50,
-                    min=1,
-                    max=10000,
+                    **LIMIT,
                     tooltip="At most so many photos, by name. They are all kept in memory at once; a large photo takes 0.3 GB.",
                 ),
                 advanced(
                     io.Int.Input(
                         "skip",
                         default=0,
-                        min=0,
-                        max=1000000,
+                        **SKIP,
                         optional=True,
                         tooltip="Passes over so many photos first: with limit 50, run 0, 50, 100 and so on for a long folder.",
                     )
@@ -63,21 +68,23 @@ class StyleMambaLoadFolder(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder):
-        if folder not in _folders():
-            return f"There is no folder '{folder}' in ComfyUI's input folder; make it there and put photos into it."
-        return True
+        return mistake(_folder, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder, limit, skip=0):
         # ComfyUI gives None here for what another node will say: then any of the photos may be meant.
-        paths = _photos(folder, sys.maxsize, 0) if limit is None or skip is None else _photos(folder, limit, skip)
+        folders = _folders().values() if folder is None else [_folder(folder)]
+        first, count = (0, sys.maxsize) if limit is None or skip is None else (skip, limit)
+        paths = [path for each in folders for path in _photos(each)[first : first + count]]
         return [(path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for path in paths]
 
     @classmethod
     def execute(cls, folder, limit, skip=0) -> io.NodeOutput:
         from stylemamba import StyleMambaError
 
-        paths = _photos(folder, limit, skip)
+        in_range("limit", limit, LIMIT)
+        in_range("skip", skip, SKIP)
+        paths = _photos(_folder(folder))[skip : skip + limit]
         if not paths:
             raise StyleMambaError(f"The folder '{folder}' holds no photos after the first {skip}; lower skip, or choose another folder.")
         progress, images = Progress(len(paths)), []
@@ -92,11 +99,8 @@ def _folders() -> dict[str, Path]:
     import folder_paths
 
     root = Path(folder_paths.get_input_directory())
-    found, seen = {INPUT: root}, set()
-    for folder, subfolders, _ in os.walk(root, followlinks=True):
-        if os.path.realpath(folder) in seen:  # a link that leads back up
-            subfolders.clear()
-        seen.add(os.path.realpath(folder))
+    found = {INPUT: root}
+    for folder, subfolders, _ in walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in subfolders:
             path = Path(folder, name)
@@ -104,12 +108,16 @@ def _folders() -> dict[str, Path]:
     return found
 
 
-def _photos(folder: str, limit: int, skip: int) -> list[str]:
+def _folder(name: str) -> Path:
+    return path_of(name, _folders(), f"There is no folder '{name}' in ComfyUI's input folder; make it there and put photos into it.")
+
+
+def _photos(folder: Path) -> list[str]:
     from stylemamba import StyleMambaError
     from stylemamba.image_files import find_images
 
     try:
-        return find_images([str(_folders()[folder])])[skip : skip + limit]
+        return find_images([str(folder)])
     except StyleMambaError:  # raised for a folder without pictures, whose whole path is none of a web page's business
         return []
 

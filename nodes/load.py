@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from comfy_api.v0_0_2 import io, ui
 
+from .choices import mistake, path_of
+from .model_folder import SIGLIPS, VAES, fingerprint, home, model_folders, part_folders, style_files
+from .new_style import place_for
+from .tiles import is_out_of_memory
 from .values import CATEGORY, Model, ModelSocket, Style, StyleSocket
 
-FOLDER = "stylemamba"
 BUNDLED = "bundled"
 
 
@@ -27,7 +28,7 @@ class StyleMambaLoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=[BUNDLED, *_model_folders()],
+                    options=[BUNDLED, *model_folders()],
                     default=BUNDLED,
                     tooltip=(
                         "'bundled' comes with the pack. Folders in models/stylemamba that hold a saved StyleMambaPipeline "
@@ -40,15 +41,13 @@ class StyleMambaLoadModel(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, model):
-        if model != BUNDLED and model not in _model_folders():
-            return f"There is no model '{model}' in models/stylemamba; choose 'bundled', or put a saved StyleMambaPipeline there."
-        return True
+        return model == BUNDLED or mistake(_model_folder, model)
 
     @classmethod
     def fingerprint_inputs(cls, model):
         if model == BUNDLED:
             return model
-        return _fingerprint(_model_folders()[model])
+        return fingerprint(model_folders().values() if model is None else [_model_folder(model)])
 
     @classmethod
     def execute(cls, model) -> io.NodeOutput:
@@ -56,7 +55,9 @@ class StyleMambaLoadModel(io.ComfyNode):
 
         if model == BUNDLED:
             return io.NodeOutput(bundled_model())
-        return io.NodeOutput(Model(StyleMambaPipeline.from_pretrained(_model_folders()[model])))
+        folder = _model_folder(model)
+        with _loading(f"model '{model}'"):
+            return io.NodeOutput(Model(StyleMambaPipeline.from_pretrained(folder)))
 
 
 class StyleMambaLoadParts(io.ComfyNode):
@@ -73,7 +74,7 @@ class StyleMambaLoadParts(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "vae",
-                    options=list(_part_folders("autoencoder")),
+                    options=list(part_folders(VAES)),
                     tooltip=(
                         "A folder in models/stylemamba with a diffusers AutoencoderKL or AutoencoderTiny, such as "
                         "stabilityai/sd-vae-ft-mse."
@@ -81,7 +82,7 @@ class StyleMambaLoadParts(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "siglip",
-                    options=list(_part_folders("siglip")),
+                    options=list(part_folders(SIGLIPS)),
                     tooltip=(
                         "A folder in models/stylemamba with a SigLIP or SigLIP 2 and its tokenizer, such as google/siglip-base-patch16-224."
                     ),
@@ -92,19 +93,14 @@ class StyleMambaLoadParts(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, vae, siglip):
-        for folder, kind, example in (
-            (vae, "autoencoder", "stabilityai/sd-vae-ft-mse"),
-            (siglip, "siglip", "google/siglip-base-patch16-224"),
-        ):
-            if folder not in _part_folders(kind):
-                return (
-                    f"There is no {kind} folder '{folder}' in models/stylemamba; download {example} from Hugging Face into a folder there."
-                )
-        return True
+        first = mistake(_vae_folder, vae)
+        return mistake(_siglip_folder, siglip) if first is True else first
 
     @classmethod
     def fingerprint_inputs(cls, vae, siglip):
-        return _fingerprint(_part_folders("autoencoder")[vae]), _fingerprint(_part_folders("siglip")[siglip])
+        vaes = part_folders(VAES).values() if vae is None else [_vae_folder(vae)]
+        siglips = part_folders(SIGLIPS).values() if siglip is None else [_siglip_folder(siglip)]
+        return fingerprint([*vaes, *siglips])
 
     @classmethod
     def execute(cls, vae, siglip) -> io.NodeOutput:
@@ -112,9 +108,10 @@ class StyleMambaLoadParts(io.ComfyNode):
 
         from stylemamba import StyleMambaPipeline
 
-        with torch.inference_mode(False):  # weights made under ComfyUI's inference mode could not be trained
-            pipe = StyleMambaPipeline.from_components(_part_folders("autoencoder")[vae], _part_folders("siglip")[siglip])
-        return io.NodeOutput(Model(pipe))
+        folders = _vae_folder(vae), _siglip_folder(siglip)
+        # Weights made under ComfyUI's inference mode could not be trained.
+        with _loading(f"model of '{vae}' and '{siglip}'"), torch.inference_mode(False):
+            return io.NodeOutput(Model(StyleMambaPipeline.from_components(*folders)))
 
 
 class StyleMambaLoadStyle(io.ComfyNode):
@@ -128,7 +125,7 @@ class StyleMambaLoadStyle(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "style_file",
-                    options=list(_style_files()),
+                    options=list(style_files()),
                     tooltip="A style file (.safetensors) in models/stylemamba. Press R for new files.",
                 ),
             ],
@@ -139,21 +136,17 @@ class StyleMambaLoadStyle(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, style_file):
-        if style_file not in _style_files():
-            return (
-                f"There is no style '{style_file}' in models/stylemamba; train one and save it with Save Style, or copy a style file there."
-            )
-        return True
+        return mistake(_style_file, style_file)
 
     @classmethod
     def fingerprint_inputs(cls, style_file):
-        return _fingerprint(_style_files()[style_file])
+        return fingerprint(style_files().values() if style_file is None else [_style_file(style_file)])
 
     @classmethod
     def execute(cls, style_file) -> io.NodeOutput:
         from stylemamba.style_file import read_style
 
-        return io.NodeOutput(Style(*read_style(_style_files()[style_file])))
+        return io.NodeOutput(Style(*read_style(_style_file(style_file))))
 
 
 class StyleMambaSaveStyle(io.ComfyNode):
@@ -181,10 +174,9 @@ class StyleMambaSaveStyle(io.ComfyNode):
     def execute(cls, style, name) -> io.NodeOutput:
         from stylemamba.style_file import write_style
 
-        path = _free_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = place_for(name)
         write_style(path, style.tensors, style.info)
-        return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.name}"))
+        return io.NodeOutput(ui=ui.PreviewText(f"Saved as {path.relative_to(home()).as_posix()}"))
 
 
 @functools.lru_cache(maxsize=1)
@@ -195,71 +187,37 @@ def bundled_model() -> Model:
     return Model(StyleMambaPipeline.from_pretrained())
 
 
-def register_model_folder() -> None:
-    import folder_paths
-
-    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
-
-
-def _walk():
-    """(root, folder, file names) of all folders under ``models/stylemamba`` and its extra paths, not entering models."""
-    import folder_paths
-
-    for root in folder_paths.get_folder_paths(FOLDER):
-        for folder, subfolders, files in os.walk(root, followlinks=True):
-            if "model_index.json" in files:
-                subfolders.clear()
-            yield Path(root), Path(folder), files
-
-
-def _model_folders() -> dict[str, Path]:
-    """Name -> folder of every saved pipeline."""
-    return {folder.relative_to(root).as_posix(): folder for root, folder, files in _walk() if "model_index.json" in files}
-
-
-def _part_folders(kind: str) -> dict[str, Path]:
-    """Name -> folder of every single part, "autoencoder" or "siglip", as diffusers and transformers save them."""
-    parts = {}
-    for root, folder, files in _walk():
-        if "config.json" in files:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # a damaged file must not cost ComfyUI its list of nodes
-                config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-                if kind in str(config.get("_class_name") or config.get("model_type")).lower():
-                    parts[folder.relative_to(root).as_posix()] = folder
-    return parts
-
-
-def _style_files() -> dict[str, Path]:
-    """Name -> file of every style."""
-    return {
-        (folder / file).relative_to(root).as_posix(): folder / file
-        for root, folder, files in _walk()
-        if not {"model_index.json", "config.json"} & set(files)
-        for file in sorted(files)
-        if file.endswith(".safetensors") and not file.startswith(".")
-    }
-
-
-def _fingerprint(path: Path) -> list[tuple]:
-    """Changes when the file, or a file in the folder, does."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-
-
-def _free_path(name: str) -> Path:
-    """Where a new style goes: a path in ``models/stylemamba`` at which nothing stands yet."""
-    import folder_paths
-
+@contextlib.contextmanager
+def _loading(what: str):
+    """Says in one sentence what cannot be loaded: a damaged file may raise anything inside diffusers and transformers."""
     from stylemamba import StyleMambaError
 
-    parts = PurePosixPath(name.strip().replace("\\", "/").removesuffix(".safetensors")).parts
-    if not parts or any(part in ("/", "..") or part.startswith(".") or set(part) & set('<>:"|?*') for part in parts):
-        raise StyleMambaError(
-            f"The name '{name}' cannot be used for a style file; use letters, digits, spaces, '-' and '_', such as 'my_style'."
-        )
-    path = Path(folder_paths.get_folder_paths(FOLDER)[0], *parts).with_name(f"{parts[-1]}.safetensors")
-    number = 2
-    while path.exists():
-        path = path.with_name(f"{parts[-1]}_{number}.safetensors")
-        number += 1
-    return path
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, StyleMambaError) or is_out_of_memory(error):
+            raise
+        raise StyleMambaError(f"The {what} cannot be loaded ({' '.join(str(error).split())}); copy it again.") from error
+
+
+def _model_folder(name: str) -> Path:
+    complaint = f"There is no model '{name}' in models/stylemamba; choose 'bundled', or put a saved StyleMambaPipeline there."
+    return path_of(name, model_folders(), complaint)
+
+
+def _vae_folder(name: str) -> Path:
+    return _part_folder(name, VAES, "autoencoder", "stabilityai/sd-vae-ft-mse")
+
+
+def _siglip_folder(name: str) -> Path:
+    return _part_folder(name, SIGLIPS, "siglip", "google/siglip-base-patch16-224")
+
+
+def _part_folder(name: str, classes: tuple[str, ...], kind: str, example: str) -> Path:
+    complaint = f"There is no {kind} folder '{name}' in models/stylemamba; download {example} from Hugging Face into a folder there."
+    return path_of(name, part_folders(classes), complaint)
+
+
+def _style_file(name: str) -> Path:
+    complaint = f"There is no style '{name}' in models/stylemamba; train one and save it with Save Style, or copy a style file there."
+    return path_of(name, style_files(), complaint)

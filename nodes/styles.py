@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
+from .images import check_images, picture_to_rgb
+from .ranges import in_range
 from .values import CATEGORY, ModelSocket, Style, StyleSocket, advanced
 
 DEFAULT_TEXT = "a watercolor painting"
+SHARE = dict(min=0.0, max=1.0)
 
 
 class StyleMambaStyleEmbedding(io.ComfyNode):
@@ -30,13 +33,14 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
                     ),
                 ),
                 io.Image.Input(
-                    "style_image", optional=True, tooltip="A picture in the wanted style. Of several pictures the mean is taken."
+                    "style_image",
+                    optional=True,
+                    tooltip="A picture in the wanted style. Of a batch the mean is taken; the pictures of a folder make one style each.",
                 ),
                 io.Float.Input(
                     "image_weight",
                     default=0.5,
-                    min=0.0,
-                    max=1.0,
+                    **SHARE,
                     step=0.05,
                     optional=True,
                     tooltip="With text and picture: 0 follows the text alone, 1 the picture alone.",
@@ -64,6 +68,9 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
         from stylemamba.colours import palette_of
         from stylemamba.pipeline import ANCHOR, blend_styles
 
+        in_range("image_weight", image_weight, SHARE)
+        if style_image is not None:
+            check_images("style_image", style_image)
         text = text.strip()
         if not text and style_image is None:
             raise StyleMambaError(
@@ -73,7 +80,7 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
         said = pipe.encode_prompt(text, source_text.strip() or ANCHOR)[0] if text else None
         if style_image is None:
             return io.NodeOutput(Style.of(pipe, text, said))
-        pictures = style_image[..., :3].movedim(-1, 1).clamp(0, 1).split(1)
+        pictures = picture_to_rgb(style_image).split(1)
         shown = blend_styles(torch.cat([pipe.encode_style_image(picture) for picture in pictures]), [1] * len(pictures))
         share = image_weight if text else 1.0
         palette = share * sum(map(palette_of, pictures)) / len(pictures) if share > 0 else None
@@ -92,7 +99,7 @@ class StyleMambaBlendStyles(io.ComfyNode):
                 StyleSocket.Input("style_a", tooltip="One style, trained or not."),
                 StyleSocket.Input("style_b", tooltip="The other style."),
                 io.Float.Input(
-                    "balance", default=0.5, min=0.0, max=1.0, step=0.05, tooltip="0 is style A, 1 is style B, 0.5 has equal parts of both."
+                    "balance", default=0.5, **SHARE, step=0.05, tooltip="0 is style A, 1 is style B, 0.5 has equal parts of both."
                 ),
             ],
             outputs=[StyleSocket.Output(display_name="style", tooltip="The mixture.")],
@@ -103,7 +110,10 @@ class StyleMambaBlendStyles(io.ComfyNode):
         from stylemamba import StyleMambaError
         from stylemamba.style_file import BASE, EMBEDDING
 
-        if style_a.info["base"] != style_b.info["base"]:
+        in_range("balance", balance, SHARE)
+        ours, theirs = ([style.info[key] for key in BASE if key in style.info] for style in (style_a, style_b))
+        shared = [base for base in dict.fromkeys(ours) if base in theirs]
+        if not shared:
             raise StyleMambaError("The two styles belong to different models and cannot be blended; make both with the same model.")
         tensors = {}
         for style, share in ((style_a, 1 - balance), (style_b, balance)):
@@ -112,8 +122,8 @@ class StyleMambaBlendStyles(io.ComfyNode):
                     tensors[name] = tensors.get(name, 0) + share * tensor
         tensors[EMBEDDING] = _between(style_a.embedding, style_b.embedding, balance)
         # What one of them was trained with and scored says nothing of the mixture.
-        base = {key: style_a.info[key] for key in BASE if key in style_a.info}
-        return io.NodeOutput(Style(tensors, {"prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}", **base}))
+        info = {"prompt": f"{style_a.info['prompt']} + {style_b.info['prompt']}", **dict(zip(BASE, shared))}
+        return io.NodeOutput(Style(tensors, info))
 
 
 def _between(a, b, share: float):

@@ -6,10 +6,13 @@ import dataclasses
 
 from comfy_api.v0_0_2 import io
 
+from .images import check_images, photo_to_rgb
+from .photo import Photo
 from .progress import Progress
+from .ranges import in_range
 from .styles import DEFAULT_TEXT, StyleMambaStyleEmbedding
 from .tiles import at_once_or_in_tiles, pixels_at_a_time
-from .values import CATEGORY, Model, ModelSocket, Photo, Style, StyleSocket, advanced
+from .values import CATEGORY, Model, ModelSocket, Style, StyleSocket, advanced
 
 STRENGTH = dict(
     default=1.0,
@@ -18,6 +21,7 @@ STRENGTH = dict(
     step=0.05,
     tooltip="How much of the style: 0 leaves the photo, 1 is the full style, more exaggerates.",
 )
+RESOLUTION = dict(min=0, max=8192)
 LARGEST_MISS = 0.75  # of another VAE's latents, relative; approximations of the same VAE stay below, unrelated ones are over 1
 MASK_TOOLTIP = "The style goes where the mask is white; the rest of the photo stays as it is. Without a mask the whole photo is stylised."
 
@@ -44,6 +48,7 @@ class StyleMambaVAEEncode(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, image, vae=None) -> io.NodeOutput:
+        check_images("image", image)
         return io.NodeOutput(encode(model, image, Progress(len(image)), vae))
 
 
@@ -67,6 +72,7 @@ class StyleMambaFusion(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, latent, style, strength, mask=None) -> io.NodeOutput:
+        in_range("strength", strength, STRENGTH)
         return io.NodeOutput(fuse(model, latent, style, strength, Progress(len(latent["samples"])), mask))
 
 
@@ -113,8 +119,7 @@ class StyleMambaStylize(io.ComfyNode):
                     io.Int.Input(
                         "resolution",
                         default=0,
-                        min=0,
-                        max=8192,
+                        **RESOLUTION,
                         step=32,
                         optional=True,
                         tooltip="The shorter side, in pixels, at which the style is made: larger strokes on large photos, and less time. "
@@ -137,6 +142,9 @@ class StyleMambaStylize(io.ComfyNode):
 
         from .load import bundled_model
 
+        check_images("image", image)
+        in_range("strength", strength, STRENGTH)
+        in_range("resolution", resolution, RESOLUTION)
         if 0 < resolution < SMALLEST:
             raise StyleMambaError(
                 f"The resolution {resolution} is too small; use at least {SMALLEST} pixels, or 0 for the photo's own size."
@@ -162,7 +170,7 @@ def _stylize_coarsely(model: Model, image, style: Style, strength: float, progre
     from stylemamba.detail import restore_detail, scaled_down
     from stylemamba.style_file import PALETTE
 
-    photo = _rgb(image)
+    photo = photo_to_rgb(image)
     small = scaled_down(photo, resolution)
     # Its colours are for the mask's region, which the small picture knows nothing of.
     plain = Style({name: tensor for name, tensor in style.tensors.items() if name != PALETTE}, style.info)
@@ -180,29 +188,26 @@ def encode(model: Model, image, progress: Progress, vae=None) -> dict:
     """IMAGE (B, H, W, C) -> LATENT, with ComfyUI's convention for ``samples``: the VAE's own latents, not scaled."""
     import torch
 
-    from stylemamba import StyleMambaError
-
-    if not len(image):
-        raise StyleMambaError("The batch holds no image; connect at least one photo.")
     height, width = image.shape[1:3]
     pipe = model.on_device(pixels_at_a_time(height * width))
     _check_vae(model, vae)
+    padding = (0, -width % pipe.size_multiple, 0, -height % pipe.size_multiple)
     latents = []
     for photo in image.split(1):
-        latents.append(_encode_one(pipe, _rgb(photo), progress, vae).to(_results_device()))
+        latents.append(_encode_one(pipe, photo_to_rgb(photo), padding, progress, vae).to(_results_device()))
         progress.update()
     samples = torch.cat(latents)
-    return {"samples": samples, Photo.KEY: Photo(image, samples)}
+    return {"samples": samples, Photo.KEY: Photo(samples, image, samples, padding)}
 
 
-def _encode_one(pipe, photo, progress: Progress, vae):
+def _encode_one(pipe, photo, padding: tuple[int, int, int, int], progress: Progress, vae):
     """Unscaled latents of a photo (1, 3, H, W)."""
     import torch.nn.functional as F
 
     from stylemamba.tiling import encode_in_tiles
 
     height, width = photo.shape[2:]
-    pixels = F.pad(photo, (0, -width % pipe.size_multiple, 0, -height % pipe.size_multiple), mode="replicate")
+    pixels = F.pad(photo, padding, mode="replicate")
     if vae is not None:
         return vae.encode(pixels.movedim(1, -1))  # which has tiles of its own
     latents = at_once_or_in_tiles(
@@ -217,7 +222,7 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
     """LATENT -> stylised LATENT; whatever else the LATENT holds stays in it."""
     import torch
 
-    samples, photo = latent["samples"], _photo(latent)
+    samples, photo = latent["samples"], Photo.of(latent)
     pixels = _pixels(model.pipe, samples, photo)
     pipe = model.on_device(pixels_at_a_time(pixels))
     _check_latents(pipe, samples)
@@ -230,16 +235,19 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
             sample = sample.to(pipe.fusion.device)
             styled = _fuse_one(pipe, sample, style, strength, pixels, progress)
             if regions is not None:
-                share = _at_latent_size(regions[index], sample, 1 if photo is None else pipe.size_multiple)
+                share = _at_latent_size(regions[index], sample, (0, 0, 0, 0) if photo is None else photo.padding)
                 styled = torch.lerp(sample.to(styled), styled, share.to(styled))
             fused.append(styled.to(samples))
             progress.update()
     result = {**latent, "samples": torch.cat(fused)}
-    if photo is not None:
+    if photo is None:
+        result.pop(Photo.KEY, None)  # one that did not fit these latents must not seem to fit the stylised ones
+    else:
         region = 1.0 if regions is None else torch.cat(regions)
         colours = () if style.palette is None else ((style.palette, min(strength, 1) * region),)
         result[Photo.KEY] = dataclasses.replace(
             photo,
+            samples=result["samples"],
             kept=photo.kept * (1 - min(strength, 1) * region),
             region=1 - (1 - photo.region) * (1 - region),
             colours=photo.colours + colours,
@@ -263,12 +271,13 @@ def _fuse_one(pipe, sample, style: Style, strength: float, pixels: int, progress
 def decode(model: Model, latent: dict, progress: Progress, vae=None):
     """LATENT -> IMAGE (B, H, W, C) of the photo's size and alpha channel, if the photo is known."""
     import torch
+    import torch.nn.functional as F
 
     from stylemamba.colours import recoloured
     from stylemamba.detail import restore_lost
     from stylemamba.tiling import decode_in_tiles
 
-    samples, photo = latent["samples"], _photo(latent)
+    samples, photo = latent["samples"], Photo.of(latent)
     pixels = _pixels(model.pipe, samples, photo)
     pipe = model.on_device(pixels_at_a_time(pixels))
     _check_latents(pipe, samples)
@@ -290,14 +299,14 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
         if photo is not None:
             image = photo.pixels[index : index + 1]
             height, width = image.shape[1:3]
-            beyond = (0, picture.shape[3] - width, 0, picture.shape[2] - height)  # what the photo was padded by
-            original = _rgb(image).to(picture)
+            left, _, top, _ = photo.padding
+            original = photo_to_rgb(image).to(picture)
             kept, region = (
                 value[index : index + 1].to(picture) if torch.is_tensor(value) else value for value in (photo.kept, photo.region)
             )
-            padded, kept = (torch.nn.functional.pad(x, beyond, mode="replicate") if torch.is_tensor(x) else x for x in (original, kept))
+            padded, kept = (F.pad(x, photo.padding, mode="replicate") if torch.is_tensor(x) else x for x in (original, kept))
             picture = restore_lost(picture, pictures(photo.latents[index : index + 1]).to(picture), padded, kept)
-            picture = picture[:, :, :height, :width]
+            picture = picture[:, :, top : top + height, left : left + width]
             picture = original + region * (picture - original) if torch.is_tensor(region) else picture
             for palette, amount in photo.colours:
                 amount = amount[index : index + 1] if torch.is_tensor(amount) else amount
@@ -309,22 +318,11 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
     return torch.cat(results)
 
 
-def _photo(latent: dict) -> Photo | None:
-    """The photo of a latent, unless another node has since changed the number or size of the latents."""
-    photo = latent.get(Photo.KEY)
-    return photo if photo is not None and photo.latents.shape == latent["samples"].shape else None
-
-
 def _pixels(pipe, samples, photo: Photo | None) -> int:
     """How many pixels one picture has."""
     if photo is not None:
         return photo.pixels.shape[1] * photo.pixels.shape[2]
     return samples.shape[-2] * samples.shape[-1] * pipe.size_multiple**2
-
-
-def _rgb(image):
-    """IMAGE (B, H, W, 1, 3 or 4) -> (B, 3, H, W) float in 0..1."""
-    return image[..., :3].movedim(-1, 1).float().clamp(0, 1).expand(-1, 3, -1, -1)
 
 
 def _masks(mask, pictures) -> list:
@@ -348,13 +346,11 @@ def _masks(mask, pictures) -> list:
     return list(mask.expand(len(pictures), -1, -1, -1).split(1))
 
 
-def _at_latent_size(mask, sample, multiple: int):
-    """A mask (1, 1, H, W) of the photo on the grid of its latent, which covers the photo padded to ``multiple``."""
+def _at_latent_size(mask, sample, padding: tuple[int, int, int, int]):
+    """A mask (1, 1, H, W) of the photo on the grid of its latent, which covers the padded photo."""
     import torch.nn.functional as F
 
-    height, width = mask.shape[2:]
-    padded = F.pad(mask, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-    return F.interpolate(padded, sample.shape[2:], mode="area")
+    return F.interpolate(F.pad(mask, padding, mode="replicate"), sample.shape[2:], mode="area")
 
 
 def _scaled(pipe, latents):

@@ -97,20 +97,6 @@ class Style:
             pipe.unload_style()
 
 
-@dataclass(frozen=True, eq=False)
-class Photo:
-    """The photo behind a latent. It lies in the LATENT under `KEY`, where other nodes leave it alone."""
-
-    pixels: torch.Tensor  # (B, H, W, C), the IMAGE itself
-    latents: torch.Tensor  # (B, c, h, w), as encoded
-    kept: torch.Tensor | float = 1.0  # share of the photo that no style has replaced; a number or (B, 1, H, W)
-    region: torch.Tensor | float = 0.0  # 1 where a style was applied at all, whatever its strength; likewise
-    # The colours that pictures gave, first to last: a palette, and how much of it, a number or (B, 1, H, W).
-    colours: tuple[tuple[torch.Tensor, torch.Tensor | float], ...] = ()
-
-    KEY = "stylemamba_photo"
-
-
 def advanced(widget: io.WidgetInput) -> io.WidgetInput:
     """Hidden until the user asks for more; an argument of its own only since ComfyUI 0.8."""
     widget.extra_dict = {**widget.extra_dict, "advanced": True}

@@ -6,8 +6,23 @@ import sys
 from pathlib import Path
 
 import comfy_stubs
+import numpy as np
 import pytest
+import torch
 from comfy_server import ComfyServer
+from synthetic import synthetic_photo
+
+CHOICE_NODE = """
+class Choice:
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"value": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY = ("COMBO",), "choose", "test"
+
+    def choose(self, value):
+        return (value,)
+
+
+NODE_CLASS_MAPPINGS = {"Choice": Choice}
+"""
 
 
 @pytest.fixture
@@ -18,7 +33,10 @@ def nodes(monkeypatch, tmp_path) -> dict[str, type]:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory, tiny_model_dir):
-    """Starts a ComfyUI with the tiny model as ``models/stylemamba/tiny``, and its VAE and SigLIP as ``parts/vae`` and ``parts/siglip``."""
+    """Starts a ComfyUI with the tiny model as ``models/stylemamba/tiny``, and its VAE and SigLIP as ``parts/vae`` and ``parts/siglip``.
+
+    It has a node of another pack, Choice, that gives a value to a list of choices.
+    """
     checkout = os.environ.get("COMFYUI_PATH")
     if not checkout:
         pytest.skip("needs a real ComfyUI: set COMFYUI_PATH to a checkout (and COMFYUI_PYTHON to the interpreter with its requirements)")
@@ -27,6 +45,7 @@ def start_server(tmp_path_factory, tiny_model_dir):
         python = os.environ.get("COMFYUI_PYTHON", sys.executable)
         server = ComfyServer(Path(checkout), tmp_path_factory.mktemp("comfyui"), python, **settings)
         copy_tiny_model(tiny_model_dir, server.base / "models" / "stylemamba")
+        (server.base / "custom_nodes" / "choice.py").write_text(CHOICE_NODE)
         return server
 
     return start
@@ -51,6 +70,52 @@ def input_folder(nodes, tmp_path) -> Path:
     """ComfyUI's input folder for `nodes`."""
     (tmp_path / "input").mkdir()
     return tmp_path / "input"
+
+
+@pytest.fixture
+def inference_mode():
+    """As ComfyUI runs its nodes."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def run(nodes):
+    """Executes a node by its short name; the only output, or None."""
+
+    def run(name, *args, **kwargs):
+        outputs = nodes[f"StyleMamba{name}"].execute(*args, **kwargs)
+        return outputs[0] if outputs.args else None
+
+    return run
+
+
+@pytest.fixture
+def image():
+    """An IMAGE of one synthetic photo, by its width and height."""
+
+    def image(width, height, seed=0):
+        return torch.from_numpy(np.array(synthetic_photo(width, height, seed=seed))).float()[None] / 255
+
+    return image
+
+
+@pytest.fixture
+def model(run, models):
+    return run("LoadModel", "tiny")
+
+
+@pytest.fixture
+def fire(run, model):
+    return run("StyleEmbedding", model, "fire")
+
+
+@pytest.fixture
+def five_steps(run, model):
+    def five_steps(photo, style, strength=1.0, mask=None):
+        return run("Decode", model, run("Fusion", model, run("VAEEncode", model, photo), style, strength, mask))
+
+    return five_steps
 
 
 def copy_tiny_model(source: str, models: Path) -> None:

@@ -30,6 +30,10 @@ def largest_difference(picture, expected) -> int:
     return np.abs(np.asarray(picture, int) - np.asarray(expected, int)).max()
 
 
+def node(class_type, **inputs):
+    return {"class_type": class_type, "inputs": inputs}
+
+
 def test_pack_loads_at_once(server):
     assert server.get("/object_info/StyleMambaStylize")["StyleMambaStylize"]["category"] == "StyleMamba"
     seconds = float(re.search(rf"([\d.]+) seconds: .*{re.escape(PACK_FOLDER)}$", server.log(), re.MULTILINE)[1])
@@ -127,9 +131,6 @@ def test_sd_vae_of_comfyuis_own_loader_plugs_in(server, photo):
     """Latents of ComfyUI's VAE nodes and of these nodes are the same; the fresh fusion of the parts leaves them as they are."""
     sd_vae(server.base / "models" / "stylemamba" / "parts" / "sd-vae", server.base / "models" / "vae" / "sd.safetensors")
     photo.crop((0, 0, 96, 64)).save(server.base / "input" / "small.png")
-
-    def node(class_type, **inputs):
-        return {"class_type": class_type, "inputs": inputs}
 
     graph = {
         "photo": node("LoadImage", image="small.png"),
@@ -287,6 +288,51 @@ def test_folder_of_photos_of_several_sizes(server):
     pictures = server.run(graph)[node_of(graph, "SaveImage")]
     assert [picture.size for picture in pictures] == list(sizes.values())
     assert sorted(path.name for path in (server.base / "output").glob("[ab]_*.png")) == ["a_00001_.png", "b_00001_.png"]
+
+
+def test_folder_of_photos_trains_one_style(server):
+    folder = server.base / "input" / "to train on"
+    folder.mkdir()
+    for index, size in enumerate(((70, 66), (80, 90))):
+        synthetic_photo(*size, seed=index).save(folder / f"{index}.png")
+    graph = load_graph("train_a_style_and_save_it", tiny=True)
+    graph["folder"] = node("StyleMambaLoadFolder", folder="input/to train on", limit=50)
+    graph[node_of(graph, "StyleMambaTrain")]["inputs"]["images"] = ["folder", 0]
+    graph[node_of(graph, "StyleMambaSaveStyle")]["inputs"]["name"] = "of a folder/style"
+    assert len(server.run(graph)[node_of(graph, "SaveImage")]) == 1
+    assert [path.name for path in (server.base / "models" / "stylemamba" / "of a folder").iterdir()] == ["style.safetensors"]
+
+
+def test_choices_and_numbers_through_links(server):
+    photo = synthetic_photo(40, 30)
+    (server.base / "input" / "linked").mkdir()
+    photo.save(server.base / "input" / "linked" / "photo.png")
+    graph = {
+        "which folder": node("Choice", value="input/linked"),
+        "which model": node("Choice", value="tiny"),
+        "how strong": node("PrimitiveFloat", value=0.0),
+        "photos": node("StyleMambaLoadFolder", folder=["which folder", 0], limit=50),
+        "model": node("StyleMambaLoadModel", model=["which model", 0]),
+        "styled": node("StyleMambaStylize", image=["photos", 0], text="fire", strength=["how strong", 0], model=["model", 0]),
+        "saved": node("SaveImage", images=["styled", 0], filename_prefix="linked"),
+    }
+    assert largest_difference(server.run(graph)["saved"][0], photo) <= 1
+    for wrong, value, message in (
+        ("how strong", 5.0, "The strength is 5; use 0 to 3."),
+        ("which model", "none", "There is no model 'none'"),
+        ("which folder", "none", "There is no folder 'none'"),
+    ):
+        with pytest.raises(ExecutionFailed, match=f"StyleMambaError: {message}"):
+            server.run({**graph, wrong: node(graph[wrong]["class_type"], value=value)})
+
+
+def test_flipped_latent_gives_the_flipped_photo(server, photo):
+    graph = load_graph("five_steps", tiny=True)
+    fusion = graph[node_of(graph, "StyleMambaFusion")]["inputs"]
+    graph["flipped"] = node("LatentFlip", samples=fusion["latent"], flip_method="y-axis: horizontally")
+    fusion |= {"latent": ["flipped", 0], "strength": 0.0}
+    (picture,) = server.run(graph)[node_of(graph, "SaveImage")]
+    assert largest_difference(picture, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) <= 1
 
 
 def test_style_trained_in_comfyui_gives_the_same_picture_everywhere(server, photo, tmp_path):
