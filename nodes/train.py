@@ -24,7 +24,7 @@ LIMITS = {
 class StyleMambaTrain(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        schema = io.Schema(
+        return io.Schema(
             node_id="StyleMambaTrain",
             display_name="Train on Style",
             category=CATEGORY,
@@ -32,6 +32,7 @@ class StyleMambaTrain(io.ComfyNode):
                 "Trains a small part of the fusion on a style, to follow it further than the model does by itself. Train "
                 "once, save the style, use it on any photo."
             ),
+            is_input_list=True,  # the photos of a folder make one style together
             inputs=[
                 ModelSocket.Input("model", tooltip="From Load StyleMamba Model or Parts. It stays as it is; the result is in the style."),
                 io.Image.Input(
@@ -107,28 +108,23 @@ class StyleMambaTrain(io.ComfyNode):
             ],
             outputs=[StyleSocket.Output(display_name="style", tooltip="The trained style, for Mamba Fusion and Save Style.")],
         )
-        schema.is_input_list = True  # the photos of a folder make one style together
-        return schema
 
     @classmethod
-    def execute(cls, model, images, text, **settings) -> io.NodeOutput:
-        settings = {name: _only(name, values) for name, values in {"model": model, "text": text, **settings}.items()}
-        batches = images if isinstance(images, list) else [images]
-        for batch in batches:
+    def execute(cls, images, **settings) -> io.NodeOutput:
+        settings = {name: _only(name, values) for name, values in settings.items()}
+        for batch in images:
             check_images("images", batch)
         for name, limits in LIMITS.items():
             if name in settings:
                 in_range(name, settings[name], limits)
-        photos = [photo.cpu().numpy() for batch in batches for photo in picture_to_rgb(batch).movedim(1, -1)]
+        photos = [photo.cpu().numpy() for batch in images for photo in picture_to_rgb(batch).movedim(1, -1)]
         return io.NodeOutput(_train(photos, **settings))
 
 
-def _only(name: str, values):
-    """The value of an input, of which ComfyUI gives a list; what is left out has its default."""
+def _only(name: str, values: list):
+    """The value of an input, of which ComfyUI gives a list."""
     from stylemamba import StyleMambaError
 
-    if not isinstance(values, list):
-        return values
     if len(values) != 1:
         raise StyleMambaError(
             f"The input '{name.replace('_', ' ')}' has {len(values)} entries, but one style is trained; connect just one."

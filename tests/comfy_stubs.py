@@ -55,9 +55,9 @@ def socket(io_type: str) -> type:
 
 
 class Schema:
-    def __init__(self, node_id, display_name, category, inputs, outputs, description, is_output_node=False):
+    def __init__(self, node_id, display_name, category, inputs, outputs, description, is_output_node=False, is_input_list=False):
         self.node_id, self.display_name, self.category, self.description = node_id, display_name, category, description
-        self.inputs, self.outputs, self.is_output_node = inputs, outputs, is_output_node
+        self.inputs, self.outputs, self.is_output_node, self.is_input_list = inputs, outputs, is_output_node, is_input_list
 
 
 class NodeOutput:
@@ -180,11 +180,12 @@ def run_graph(nodes: dict[str, type], graph: dict, photos: dict[str, Image.Image
         node = graph[node_id]
         given = {name: outputs(value[0])[value[1]] if isinstance(value, list) else [value] for name, value in node["inputs"].items()}
         execute = core.get(node["class_type"]) or nodes[node["class_type"]].execute
-        runs = []
-        for index in range(max(map(len, given.values()))):
-            result = execute(**{name: values[min(index, len(values) - 1)] for name, values in given.items()})
-            runs.append(result.args if isinstance(result, NodeOutput) else result)
         schema = node["class_type"] in nodes and nodes[node["class_type"]].define_schema()
+        calls = [
+            {name: values[min(index, len(values) - 1)] for name, values in given.items()} for index in range(max(map(len, given.values())))
+        ]
+        results = [execute(**call) for call in ([given] if schema and schema.is_input_list else calls)]
+        runs = [result.args if isinstance(result, NodeOutput) else result for result in results]
         is_list = [output.options.get("is_output_list") for output in schema.outputs] if schema else [False] * len(runs[0])
         return [sum(values, []) if whole else list(values) for values, whole in zip(zip(*runs), is_list)]
 

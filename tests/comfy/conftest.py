@@ -84,7 +84,11 @@ def run(nodes):
     """Executes a node by its short name; the only output, or None."""
 
     def run(name, *args, **kwargs):
-        outputs = nodes[f"StyleMamba{name}"].execute(*args, **kwargs)
+        node = nodes[f"StyleMamba{name}"]
+        if (schema := node.define_schema()).is_input_list:  # ComfyUI gives each input a list; several photos are one here
+            kwargs |= dict(zip((input.id for input in schema.inputs), args))
+            args, kwargs = (), {key: value if isinstance(value, list) else [value] for key, value in kwargs.items()}
+        outputs = node.execute(*args, **kwargs)
         return outputs[0] if outputs.args else None
 
     return run
