@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .errors import StyleMambaError
-from .orders import DIRECTIONS, permute, scan_order
+from .orders import directions_of, permute, scan_order
 from .scan import selective_scan
 from .ssd import ssd_scan
 
@@ -39,10 +39,8 @@ class Mamba2D(nn.Module):
         super().__init__()
         if ssm not in ("ssd", "selective"):
             raise StyleMambaError(f"The state space form {ssm!r} is not known; use 'ssd' or 'selective'.")
-        if scan_order not in DIRECTIONS:
-            raise StyleMambaError(f"The scan order {scan_order!r} is not known; use one of {', '.join(DIRECTIONS)}.")
         self.order, self.ssm, self.d_state, self.head_dim = scan_order, ssm, d_state, head_dim
-        self.directions = DIRECTIONS[scan_order]
+        self.directions = directions_of(scan_order)
         self.inner = expand * hidden_size
         if self.inner % (head_dim * self.directions):
             raise StyleMambaError(

@@ -27,6 +27,17 @@ def held() -> Iterator[list]:
         _holders.remove(orders)
 
 
+def directions_of(name: str) -> int:
+    """How many directions an order has.
+
+    Raises:
+        StyleMambaError: for an unknown name.
+    """
+    if name not in DIRECTIONS:
+        raise StyleMambaError(f"The scan order {name!r} is not known; use one of {', '.join(DIRECTIONS)}.")
+    return DIRECTIONS[name]
+
+
 def scan_order(name: str, height: int, width: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
     """The directions of an order over a ``height`` x ``width`` grid, in pairs where it has several.
 
@@ -44,8 +55,7 @@ def scan_order(name: str, height: int, width: int, device: torch.device) -> tupl
     Raises:
         StyleMambaError: for an unknown name.
     """
-    if name not in DIRECTIONS:
-        raise StyleMambaError(f"The scan order {name!r} is not known; use one of {', '.join(DIRECTIONS)}.")
+    directions_of(name)
     order = _made(name, height, width, device)
     for orders in _holders:
         orders.append(order)

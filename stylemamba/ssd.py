@@ -59,7 +59,7 @@ def ssd_scan(
     Raises:
         StyleMambaError: when the shapes do not fit each other, or an argument is not real floating point.
 
-    On CUDA, mamba-ssm's Triton kernel does the work where it is installed and can.
+    On CUDA, mamba-ssm's Triton kernel does the work where it is installed and can; it takes B and C in ``x``'s dtype.
     """
     fits = (
         x.dim() == B.dim() == 4
