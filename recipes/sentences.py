@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Container
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,16 +14,26 @@ TEMPLATES = (
     "{} picture of my {subject}", "a {subject} as {}", "{}, soft colors", "{}, high quality", "a {adjective} {}", "{adjective} {}",
 )  # fmt: skip
 ZH_TEMPLATES = ("{}", "{}风格", "一幅{}", "{}效果", "变成{}", "像{}一样", "一张{}风格的照片", "美丽的{}")
+PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 SUBJECTS = (
     "woman", "man", "child", "face", "dog", "cat", "horse", "bird", "house", "street", "city", "bridge", "boat", "harbor", "garden",
     "flower", "tree", "forest", "mountain", "river", "lake", "sea", "beach", "sky", "car", "train", "kitchen", "table", "fruit",
     "portrait", "landscape", "still life", "selfie", "holiday photo", "wedding", "crowd", "church", "castle", "meadow", "cloud",
 )  # fmt: skip
 ADJECTIVES = (
-    "soft", "bright", "dark", "hazy", "foggy", "colorful", "pale", "warm", "cold", "old", "modern", "abstract", "delicate", "bold",
-    "dramatic", "peaceful", "gloomy", "vivid", "muted", "rough", "elegant", "dreamy", "blue", "red", "green", "golden", "purple",
-    "monochrome", "vintage", "futuristic", "sad", "happy", "mysterious", "simple", "wild", "rainy", "sunny",
+    "soft", "bright", "dark", "colorful", "pale", "warm", "cold", "old", "modern", "abstract", "delicate", "bold", "dramatic", "peaceful",
+    "gloomy", "vivid", "muted", "rough", "elegant", "blue", "red", "green", "golden", "purple", "futuristic", "sad", "happy", "mysterious",
+    "simple", "wild", "sunny",
 )  # fmt: skip
+# Adjectives that ask for a style of their own.
+MEANT = {
+    "hazy": "fog", "foggy": "fog", "misty": "fog", "rainy": "rain", "wet": "rain", "snowy": "snow", "wintry": "snow", "icy": "frozen",
+    "frosty": "frozen", "stormy": "thunderstorm", "smoky": "smoke", "burning": "fire", "fiery": "fire", "nocturnal": "night",
+    "nighttime": "night", "moonlit": "moonlight", "starry": "starry night sky", "candlelit": "candlelight", "autumnal": "autumn",
+    "sunset": "sunset", "golden hour": "golden hour", "underwater": "underwater", "dreamy": "dreamlike", "creepy": "horror",
+    "scary": "horror", "glitchy": "glitch", "monochrome": "black and white", "sepia": "sepia", "neon": "neon", "vintage": "vintage film",
+    "volcanic": "lava", "cosmic": "galaxy", "dusty": "sandstorm", "twilight": "blue hour",
+}  # fmt: skip
 
 
 def vocabulary() -> list[dict]:
@@ -33,7 +44,7 @@ def vocabulary() -> list[dict]:
     styles = json.loads(files("stylemamba").joinpath("styles.json").read_text(encoding="utf-8"))
     more = json.loads(Path(__file__).with_name("paraphrases.json").read_text(encoding="utf-8"))
     for style in styles:
-        texts = {chinese: [t for t in more[style["name"]] if bool(re.search("[\u4e00-\u9fff]", t)) == chinese] for chinese in (False, True)}
+        texts = {chinese: [t for t in more[style["name"]] if is_chinese(t) == chinese] for chinese in (False, True)}
         style["wordings"] += texts[False]
         style["zh_wordings"] = [style["zh"], *texts[True]]
     return styles
@@ -45,26 +56,94 @@ def word_it(wording: str, rng: np.random.Generator) -> str:
     return template.format(wording, subject=SUBJECTS[rng.integers(len(SUBJECTS))], adjective=ADJECTIVES[rng.integers(len(ADJECTIVES))])
 
 
-def word_pair(one: str, two: str, rng: np.random.Generator) -> str:
-    """Two styles in one sentence, ``one`` being what light or film does to the scene and ``two`` the medium."""
-    patterns = ("{0} {1}", "{1}, {0}", "{0}, {1}", "{0} and {1}", "{1} with {0}", "a {0} {1}", "{1} in {0}")
-    return patterns[rng.integers(len(patterns))].format(one, two)
+def meanings() -> list[tuple[str, dict[str, float]]]:
+    """What the vocabulary has no word for (other painters, films, materials, moods) and requests for several styles: each with the styles
+    that come nearest, by weight."""
+    return [*json.loads(Path(__file__).with_name("meanings.json").read_text(encoding="utf-8")).items()]
 
 
-def style_sentences(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """(free wording, the same by the styles' names); every fifth sentence combines two styles, every fifth is no template's."""
-    styles, out = vocabulary(), []
-    for index in range(count):
-        chosen = [styles[i] for i in rng.choice(len(styles), 2 if index % 5 == 0 else 1, replace=False)]
-        words = [([style["name"]] * 3 + style["wordings"])[rng.integers(3 + len(style["wordings"]))] for style in chosen]
-        names = [style["name"] for style in chosen]
-        if index % 5 != 1:
-            between = " and " if rng.random() < 0.5 else ", "
-            seed = rng.integers(2**31)
-            out.append(tuple(word_it(between.join(texts), np.random.default_rng(seed)) for texts in (words, names)))
+def is_chinese(text: str) -> bool:
+    return bool(re.search("[\u4e00-\u9fff]", text))
+
+
+def join(texts: list[str], rng: np.random.Generator) -> str:
+    """Two or three styles in one sentence."""
+    if all(is_chinese(text) for text in texts):
+        patterns = ("{0}和{1}", "{0}的{1}", "{0}，{1}", "{0}{1}", "{0}里的{1}")
+    else:
+        patterns = ("{0} {1}", "{0}, {1}", "{0} and {1}", "{0} with {1}", "a {0} {1}", "{0} in {1}", "{0} + {1}", "{0} in the style of {1}")
+    while len(texts) > 1:
+        texts = [patterns[rng.integers(len(patterns))].format(*texts[:2]), *texts[2:]]
+    return texts[0]
+
+
+def misspelt(text: str, rng: np.random.Generator) -> str:
+    """One slip in one word: letters swapped, lost, doubled or mistaken, or no space after it."""
+    words = text.split(" ")
+    at = [i for i, word in enumerate(words) if len(word) > 3 and word.isascii()]
+    if not at:
+        return text
+    i = at[rng.integers(len(at))]
+    word, slip = words[i], rng.integers(6)
+    j = int(rng.integers(1, len(word) - 1))
+    if slip == 0:
+        word = word[:j] + word[j + 1] + word[j] + word[j + 2 :]
+    elif slip == 1:
+        word = word[:j] + word[j + 1 :]
+    elif slip == 2:
+        word = word[:j] + word[j] + word[j:]
+    elif slip == 3:
+        word = word[:j] + "aeiouy"[rng.integers(6)] + word[j + 1 :]
+    elif slip == 4:
+        word = re.sub(r"(.)\1", r"\1", word)  # as in "impresionism"
+    elif i + 1 < len(words):
+        return " ".join([*words[:i], word + words[i + 1], *words[i + 2 :]])
+    return " ".join([*words[:i], word, *words[i + 1 :]])
+
+
+class Sentences:
+    """Draws sentences of every kind, and what each means: styles by weight."""
+
+    def __init__(self, withheld: Container[str] = ()):
+        self.english, self.chinese = {}, {}  # the wordings of each style, its name first
+        for style in vocabulary():
+            keep = lambda texts: [t for t in texts if t not in withheld]
+            self.english[style["name"]] = [style["name"], *keep(style["wordings"])]
+            self.chinese[style["name"]] = keep(style["zh_wordings"])
+        self.names = [*self.english]
+        self.others = [(text, meaning) for text, meaning in meanings() if text not in withheld]
+
+    def wording(self, style: str, chinese: bool, rng: np.random.Generator) -> str:
+        own = (self.chinese if chinese else self.english)[style]
+        return own[0] if rng.random() < 0.15 else own[rng.integers(len(own))]
+
+    def draw(self, rng: np.random.Generator) -> tuple[str, dict[str, float]]:
+        kind, chinese = rng.random(), rng.random() < 0.25
+        if kind < 0.3:
+            text, meaning = self.others[rng.integers(len(self.others))]
+            chinese = is_chinese(text)
+            if len(meaning) == 1 and rng.random() < 0.1:  # with a style beside it
+                also = self.names[rng.integers(len(self.names))]
+                if also not in meaning:
+                    text = join([text, self.wording(also, chinese, rng)], rng)
+                    meaning = {**dict.fromkeys(meaning, 0.5), also: 0.5}
         else:
-            out.append((words[0], names[0]))
-    return out
+            styles = [self.names[i] for i in rng.choice(len(self.names), 1 if kind < 0.8 else 2 if kind < 0.95 else 3, replace=False)]
+            # Several in one sentence are more often called by their names.
+            shorten = len(styles) > 1 and rng.random() < 0.5
+            own = self.chinese if chinese else self.english
+            text = join([own[style][0] if shorten else self.wording(style, chinese, rng) for style in styles], rng)
+            meaning = dict.fromkeys(styles, 1 / len(styles))
+        frame = rng.random()
+        if chinese and frame < 0.5:
+            text = ZH_TEMPLATES[rng.integers(len(ZH_TEMPLATES))].format(text)
+        elif not chinese and frame < 0.08 and len(meaning) == 1:
+            adjective = [*MEANT][rng.integers(len(MEANT))]
+            if MEANT[adjective] not in meaning:
+                text, meaning = f"{adjective} {text}", {**dict.fromkeys(meaning, 0.5), MEANT[adjective]: 0.5}
+        elif not chinese and frame < 0.6:
+            text = word_it(text, rng)
+        return misspelt(text, rng) if not chinese and rng.random() < 0.15 else text, meaning
 
 
 def word_sentences(count: int, words: list[str], rng: np.random.Generator) -> list[str]:
@@ -76,16 +155,3 @@ def word_sentences(count: int, words: list[str], rng: np.random.Generator) -> li
     )  # fmt: skip
     picks = rng.integers(len(words), size=(count, 3))
     return [patterns[i % len(patterns)].format(*(words[p] for p in row)) for i, row in enumerate(picks)]
-
-
-def chinese_pairs(count: int, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """(Chinese sentence, English sentence of the same meaning)."""
-    styles, out = vocabulary(), []
-    for _ in range(count):
-        one, two = (styles[i] for i in rng.choice(len(styles), 2, replace=False))
-        if rng.random() < 0.8:
-            zh, en = one["zh_wordings"][rng.integers(len(one["zh_wordings"])) if rng.random() < 0.6 else 0], one["name"]
-        else:
-            zh, en = one["zh"] + "和" + two["zh"], one["name"] + " and " + two["name"]
-        out.append((ZH_TEMPLATES[rng.integers(len(ZH_TEMPLATES))].format(zh), en))
-    return out

@@ -24,7 +24,7 @@ from PIL import Image
 from probe import StyleProbe
 from safetensors.torch import load_file
 from schedule import Schedule
-from sentences import vocabulary, word_it, word_pair, word_sentences
+from sentences import PLAIN, vocabulary, word_it, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
@@ -39,9 +39,9 @@ SHARES = dict.fromkeys(("cubism", "pointillism", "abstract expressionism", "char
 SHARES |= dict.fromkeys(("halftone", "comic book", "newsprint", "risograph", "engraving", "lichtenstein", "ukiyo-e", "naive art"), 2.0)
 SHARES |= dict.fromkeys(("blueprint", "cartoon", "anime", "graffiti", "sepia", "neon", "cyberpunk", "vaporwave", "hologram", "glitch"), 2.0)
 SHARES |= dict.fromkeys(("pop art", "tapestry", "paper cut", "art deco poster", "vintage poster", "pixel art"), 4.0)  # new or hardest
+COMBINED = 0.2  # how often several styles are asked for at once
 REBUILT = 10.0  # weight of what the decoder makes of photos' and targets' own latents
 CRITIC = 0.3  # how large the critic's gradient is beside all other losses'
-PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 
 
 class PlacedNoise(NoiseField):
@@ -96,7 +96,8 @@ class Pairs:
         self.pairs = None
         if (folders[0] / f"{PAIRS}.npz").exists():
             self.pairs = read(PAIRS)
-            self.pairs["embeddings"] = encode(encoder, [word_pair(a, b, rng) for a, b in self.pairs["names"]])
+            keys = dict(zip(self.styles, (pool[0] for pool in self.embeddings)))
+            self.pairs["embeddings"] = [torch.stack([keys[name] for name in names if name]) for names in self.pairs["names"]]
         self.plain = encode(encoder, list(PLAIN))
         words = sorted(
             {w for s in vocabulary() for t in (s["name"], *s["wordings"]) for w in t.lower().split() if w.isalpha() and len(w) > 3}
@@ -107,14 +108,18 @@ class Pairs:
         """(photos, pictures) as (count, 3, size, size), uint8, embeddings (count, E), the names of the art styles (None elsewhere),
         which pictures are loosely drawn, and the places in the noise where all lie.
 
-        One in 40 asks for the photo itself, one in ten for two styles at once.
+        One in 40 asks for the photo itself, one in five for several styles at once.
         """
         drawn = []
         for style in rng.choice(len(self.styles), count, p=self.share):
             kind = rng.random()
-            if kind < 0.1 and self.pairs:
+            if kind < COMBINED and self.pairs:
                 row = rng.integers(len(self.pairs["index"]))
-                drawn.append((self.pairs["index"][row], self.pairs["pictures"][row], self.pairs["embeddings"][row], None, TILE))
+                # As `train_text.py` has it: what asks for several styles lies between them, more or less in the middle.
+                names = self.pairs["embeddings"][row]
+                weights = torch.from_numpy(rng.uniform(0.75, 1.25, len(names)).astype(np.float32))
+                embedding = F.normalize(weights @ names, dim=0)
+                drawn.append((self.pairs["index"][row], self.pairs["pictures"][row], embedding, None, TILE))
                 continue
             index, picture, embedding, label, tile = self.draw(style, rng)
             if kind > 1 - 1 / 40:

@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from data import read_folder
 from schedule import Schedule
-from sentences import ZH_TEMPLATES, chinese_pairs, style_sentences, vocabulary, word_sentences
+from sentences import PLAIN, ZH_TEMPLATES, Sentences, is_chinese, meanings, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
-from stylemamba import StyleMambaPipeline, checkpoint
+from stylemamba import StyleEncoder, StyleMambaPipeline, checkpoint
 
 LENGTH = 32  # tokens
 EMBEDDING = 192
-COMMON = 27500  # rows of the teacher's vocabulary, which is ordered by frequency; what is rarer is spelled by its pieces
-NAMED = 0.7  # how far a wording's embedding is drawn to that of the same sentence with the style's name
+TOKENS = 25950  # at most; of the teacher's vocabulary, which is ordered by frequency, what is rarer is spelled by its pieces
+NEIGHBOURS, SHARPNESS = 12, 20.0  # how many known texts, and how sharply by cosine, say what any words mean
 
 
 def build_siglip(vocab_size: int) -> SiglipModel:
@@ -35,18 +35,19 @@ def build_siglip(vocab_size: int) -> SiglipModel:
 
 
 def build_tokenizer(teacher_vocab: dict[str, int]) -> tuple[PreTrainedTokenizerFast, list[int]]:
-    """The teacher's word pieces that spell English, and the characters of the Chinese style names; with the rows to copy (-1: none)."""
+    """The teacher's word pieces that spell English, and the characters of the Chinese texts; with the rows to copy (-1: none)."""
     keep = [
         t
         for t, row in sorted(teacher_vocab.items(), key=lambda item: item[1])
-        if row < COMMON and re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
+        if re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
     ]
     chinese = sorted(
-        {c for s in vocabulary() for t in s["zh_wordings"] for c in t if "\u4e00" <= c}
+        {c for s in vocabulary() for t in s["zh_wordings"] for c in t if "\u4e00" <= c <= "\u9fff"}
+        | {c for t, _ in meanings() for c in t if "\u4e00" <= c <= "\u9fff"}
         | {c for t in ZH_TEMPLATES for c in t if not c.isascii()}
-        | set("和的")
+        | set("和的里，")
     )
-    tokens = ["[PAD]", "[UNK]", "[SEP]", *keep, *chinese]
+    tokens = ["[PAD]", "[UNK]", "[SEP]", *keep[: TOKENS - 3 - len(chinese)], *chinese]
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -75,14 +76,23 @@ def sentence_embeddings(sentences: list[str], folder: str, device: torch.device,
 
 
 @torch.no_grad()
-def rotation_to(folder: str, sentences: list[str], embeddings: torch.Tensor, count: int = 4000) -> torch.Tensor:
-    """The rotation (E, E) that brings embeddings nearest to those of an earlier model's text tower (orthogonal Procrustes)."""
-    earlier = StyleMambaPipeline.from_pretrained(folder)
-    wanted = torch.cat([earlier.encode_prompt(sentences[at : at + 200]) for at in range(0, count, 200)])
-    left, _, right = torch.linalg.svd(wanted.T @ embeddings[:count])
-    rotation = left @ right
-    print(f"aligned: cosine {(wanted * (embeddings[:count] @ rotation.T)).sum(-1).mean():.3f}", flush=True)
-    return rotation
+def nearest_meanings(found: torch.Tensor, known: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The styles (N, S) by weight that the sentence encoder would guess for embeddings (N, E), from those (M, E) of texts whose
+    styles (M, S) are known; little in all where none is near."""
+    guessed = []
+    for some in found.split(2000):
+        near, rows = (some @ known.T).topk(NEIGHBOURS, dim=1)
+        trust = (SHARPNESS * (near - near[:, :1])).exp()
+        guess = (trust / trust.sum(1, keepdim=True))[:, None] @ weights[rows]
+        guessed.append(guess[:, 0] * ((near[:, :1] - 0.3) / 0.4).clamp(0, 1))
+    return torch.cat(guessed)
+
+
+@torch.no_grad()
+def as_now(earlier: StyleMambaPipeline, sentences: list[str], batch: int = 500) -> torch.Tensor:
+    """What an earlier model's text tower makes of sentences, as they are."""
+    encode = StyleEncoder(earlier.style_encoder, earlier.tokenizer).encode_text
+    return torch.cat([encode(sentences[at : at + batch], ("{}",)) for at in range(0, len(sentences), batch)])
 
 
 @torch.no_grad()
@@ -105,11 +115,13 @@ def main():
     parser.add_argument("--art", required=True)
     parser.add_argument(
         "--align",
-        help="an earlier model's folder: the embeddings are turned to lie where its own lie, so that its fusion can be trained on",
+        help="an earlier model's folder: the styles' names keep its embeddings, so that its fusion and image tower still fit",
     )
+    parser.add_argument("--without", help="a JSON list of texts to leave out, to see how well they are understood unseen")
     parser.add_argument("--out", default="runs/text")
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=192)
+    parser.add_argument("--sentences", type=int, default=150000, help="about styles")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -122,33 +134,39 @@ def main():
     tokenizer, rows = build_tokenizer(teacher_tokenizer.get_vocab())
     words = [t for t in tokenizer.get_vocab() if re.fullmatch("[a-z]{3,}", t)]
 
-    pairs = chinese_pairs(8000, rng)
+    drawn = Sentences(json.loads(Path(args.without).read_text(encoding="utf-8")) if args.without else ())
+    styled = [drawn.draw(rng) for _ in range(args.sentences)]
     captions = sorted({p.caption for p in read_folder(args.photos) + read_folder(args.art) if p.caption})
-    styled = style_sentences(30000, rng)
-    sentences = [text for text, _ in styled] + word_sentences(40000, sorted(words), rng) + captions + [zh for zh, _ in pairs]
-    meanings = sentences[: -len(pairs)] + [en for _, en in pairs] + [named for _, named in styled]
-    digest = hashlib.sha1(json.dumps([meanings, NAMED]).encode()).hexdigest()[:12]
-    cache = out / f"targets-{digest}.pt"
+    plain = word_sentences(40000, sorted(words), rng) + captions + [*PLAIN] * 40
+    texts = [(text, {name: 1.0}) for name, own in drawn.english.items() for text in own]
+    texts += [(text, meaning) for text, meaning in drawn.others if not is_chinese(text)]
+    meaning_of = lambda meanings: torch.tensor([[meaning.get(name, 0.0) for name in drawn.names] for meaning in meanings])
+
+    asked = [*drawn.names, *plain, *(text for text, _ in texts)]
+    cache = out / f"teacher-{hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]}.pt"
     out.mkdir(parents=True, exist_ok=True)
     if cache.exists():
-        targets = torch.load(cache, weights_only=True)
+        taught = torch.load(cache, weights_only=True)
     else:
-        targets = sentence_embeddings(meanings, args.sentence_encoder, device)
-        # A wording means its style: the teacher knows the words, but not that these describe what the style is called.
-        named = targets[len(sentences) :]
-        targets = targets[: len(sentences)]
-        targets[: len(styled)] = F.normalize((1 - NAMED) * targets[: len(styled)] + NAMED * named, dim=-1)
-        torch.save(targets, cache)
-    # Principal components of the style sentences: the directions in which styles differ.
-    mean = targets[: len(styled)].mean(0)
-    _, _, basis = torch.linalg.svd(targets[: len(styled)] - mean, full_matrices=False)
-    targets = F.normalize((targets - mean) @ basis[:EMBEDDING].T, dim=-1)
+        taught = sentence_embeddings(asked, args.sentence_encoder, device)
+        torch.save(taught, cache)
+    guessed = nearest_meanings(taught[len(drawn.names) :][: len(plain)], taught[-len(texts) :], meaning_of([m for _, m in texts]))
+    guessed[-40 * len(PLAIN) :] = 0  # these ask for no style
     if args.align:
-        targets = targets @ rotation_to(args.align, sentences[: len(styled)], targets[: len(styled)]).T
-    # Styles 50 %, words 25 %, captions 8 %, Chinese 17 %.
-    bounds = np.cumsum([0, len(styled), 40000, len(captions), len(pairs)])
-    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.5, 0.25, 0.08, 0.17))])
-    probability /= probability.sum()
+        earlier = StyleMambaPipeline.from_pretrained(args.align)
+        names, own = earlier.encode_prompt(drawn.names), as_now(earlier, plain)
+    else:  # principal components of the names: the directions in which styles differ
+        mean = taught[: len(drawn.names)].mean(0)
+        _, _, basis = torch.linalg.svd(taught[: len(drawn.names)] - mean, full_matrices=True)
+        names, own = F.normalize((taught[: len(drawn.names) + len(plain)] - mean) @ basis[:EMBEDDING].T, dim=-1).split(
+            [len(drawn.names), len(plain)]
+        )
+    # What asks for several styles lies between their names; a plain sentence has its own meaning, and the styles that it calls to mind.
+    targets = F.normalize(torch.cat([meaning_of([m for _, m in styled]) @ names, own + guessed @ names]), dim=-1)
+    sentences = [text for text, _ in styled] + plain
+    # Styles 80 %, words 13 %, captions and what asks for no style 7 %.
+    bounds, shares = np.cumsum([0, len(styled), 40000, len(plain) - 40000]), (0.8, 0.13, 0.07)
+    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], shares)])
     tokens = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")["input_ids"]
     print(f"{len(sentences)} sentences, {len(tokenizer)} tokens", flush=True)
 

@@ -278,3 +278,85 @@ def test_dots_are_coarse_enough_for_the_vae(paint, bundled_vae, style):
     fine, kept = (picture.mean(-1) - blur(picture.mean(-1), 6) for picture in (made, decoded.clamp(0, 1).numpy()))
     assert fine.std() > 0.03
     assert np.corrcoef(fine.ravel(), kept.ravel())[0, 1] > 0.8
+
+
+def test_light_falls_on_what_is_painted_unless_the_medium_has_colours_of_its_own(paint):
+    import effects_craft  # noqa: F401 - registers its effects
+    import effects_light  # noqa: F401
+    from combinations import laid
+
+    assert laid(["mosaic", "van gogh", "fog"]) == ["fog", "van gogh", "mosaic"]
+    assert laid(["charcoal", "sunset"]) == ["charcoal", "sunset"], "a sunset painted in charcoal would be grey"
+    assert laid(["night", "blueprint", "monet painting"]) == ["monet painting", "blueprint", "night"]
+
+
+def test_a_picture_of_a_combination_shows_all_of_its_styles(paint):
+    import effects_craft  # noqa: F401 - registers its effects
+    import effects_light  # noqa: F401
+    from combinations import make, with_effect
+
+    photos = np.random.RandomState(0).randint(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    made = make(photos, 6, np.random.default_rng(1))
+    for picture, index, names in zip(made["pictures"], made["index"], made["names"], strict=True):
+        names = [name for name in names if name]
+        assert len(names) in (2, 3) and len({*names}) == len(names)
+        for left_out in names:
+            other = photos[index]
+            for name in names:
+                other = other if name == left_out else with_effect(other, name)
+            assert np.abs(picture.astype(int) - other).mean() > 1, f"{left_out} of {names} is not seen"
+
+
+@pytest.fixture
+def sentences(recipes):
+    import sentences
+
+    return sentences
+
+
+def test_a_drawn_sentence_means_known_styles_by_weight(sentences):
+    drawn, rng = sentences.Sentences(), np.random.default_rng(0)
+    several = 0
+    for _ in range(500):
+        text, meaning = drawn.draw(rng)
+        assert text.strip() and meaning.keys() <= {*drawn.names}
+        assert sum(meaning.values()) == pytest.approx(1, abs=0.01)
+        several += len(meaning) > 1
+    assert 50 < several < 250
+
+
+def test_an_adjective_that_is_a_style_asks_for_it_as_well(sentences):
+    assert {*sentences.MEANT.values()} <= {*sentences.Sentences().names}
+    assert not {*sentences.MEANT} & {*sentences.ADJECTIVES}, "these are put before a style and leave its meaning as it is"
+
+
+def test_withheld_texts_are_never_drawn(sentences):
+    every = sentences.Sentences()
+    text, meaning = every.others[0]
+    withheld = {every.english["mosaic"][5], every.chinese["mosaic"][1], text}
+    some = sentences.Sentences(withheld)
+    assert not withheld & {t for own in (some.english, some.chinese) for texts in own.values() for t in texts}
+    assert (text, meaning) not in some.others
+    assert some.names == every.names
+
+
+@pytest.mark.parametrize("text", ["impressionism", "a van gogh painting", "oil painting"])
+def test_a_slip_of_the_pen_leaves_most_of_a_sentence(sentences, text):
+    slips = {sentences.misspelt(text, np.random.default_rng(seed)) for seed in range(40)}
+    assert len(slips) > 8
+    assert all(abs(len(slip) - len(text)) <= 1 for slip in slips)
+    assert sentences.misspelt("马赛克", np.random.default_rng(0)) == "马赛克"
+
+
+def test_no_training_text_is_one_that_evaluation_asks_for(sentences):
+    import json
+
+    asked = json.loads((Path(__file__).parents[1] / "benchmarks" / "wordings.json").read_text(encoding="utf-8"))
+    asked = {t.lower() for kind in ("known", "misspelt") for texts in asked[kind].values() for t in texts} | {
+        t.lower() for kind in ("pairs", "outside") for t in asked[kind]
+    }
+    drawn = sentences.Sentences()
+    trained = {text.lower() for text, _ in drawn.others} | {
+        t.lower() for own in (drawn.english, drawn.chinese) for texts in own.values() for t in texts
+    }
+    assert not asked & trained
