@@ -119,16 +119,16 @@ class Sentences:
 
     def draw(self, rng: np.random.Generator) -> tuple[str, dict[str, float]]:
         kind, chinese = rng.random(), rng.random() < 0.25
-        if kind < 0.3:
+        if kind < 0.25:
             text, meaning = self.others[rng.integers(len(self.others))]
             chinese = is_chinese(text)
-            if len(meaning) == 1 and rng.random() < 0.1:  # with a style beside it
+            if len(meaning) == 1 and rng.random() < 0.2:  # with a style beside it
                 also = self.names[rng.integers(len(self.names))]
                 if also not in meaning:
                     text = join([text, self.wording(also, chinese, rng)], rng)
                     meaning = {**dict.fromkeys(meaning, 0.5), also: 0.5}
         else:
-            styles = [self.names[i] for i in rng.choice(len(self.names), 1 if kind < 0.8 else 2 if kind < 0.95 else 3, replace=False)]
+            styles = [self.names[i] for i in rng.choice(len(self.names), 1 if kind < 0.6 else 2 if kind < 0.92 else 3, replace=False)]
             # Several in one sentence are more often called by their names.
             shorten = len(styles) > 1 and rng.random() < 0.5
             own = self.chinese if chinese else self.english
@@ -143,6 +143,8 @@ class Sentences:
                 text, meaning = f"{adjective} {text}", {**dict.fromkeys(meaning, 0.5), MEANT[adjective]: 0.5}
         elif not chinese and frame < 0.6:
             text = word_it(text, rng)
+        if rng.random() < 0.3:
+            text = text.replace("color", "colour").replace("gray", "grey")
         return misspelt(text, rng) if not chinese and rng.random() < 0.15 else text, meaning
 
 

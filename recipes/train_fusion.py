@@ -24,7 +24,7 @@ from PIL import Image
 from probe import StyleProbe
 from safetensors.torch import load_file
 from schedule import Schedule
-from sentences import PLAIN, vocabulary, word_it, word_sentences
+from sentences import PLAIN, join, vocabulary, word_it, word_sentences
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaFusion, checkpoint
@@ -96,8 +96,9 @@ class Pairs:
         self.pairs = None
         if (folders[0] / f"{PAIRS}.npz").exists():
             self.pairs = read(PAIRS)
-            keys = dict(zip(self.styles, (pool[0] for pool in self.embeddings)))
-            self.pairs["embeddings"] = [torch.stack([keys[name] for name in names if name]) for names in self.pairs["names"]]
+            named = [[name for name in names if name] for names in self.pairs["names"] for _ in range(3)]
+            texts = [join(rng.permutation(names).tolist(), rng) for names in named]
+            self.pairs["embeddings"] = encode(encoder, texts).unflatten(0, (-1, 3))
         self.plain = encode(encoder, list(PLAIN))
         words = sorted(
             {w for s in vocabulary() for t in (s["name"], *s["wordings"]) for w in t.lower().split() if w.isalpha() and len(w) > 3}
@@ -115,10 +116,7 @@ class Pairs:
             kind = rng.random()
             if kind < COMBINED and self.pairs:
                 row = rng.integers(len(self.pairs["index"]))
-                # As `train_text.py` has it: what asks for several styles lies between them, more or less in the middle.
-                names = self.pairs["embeddings"][row]
-                weights = torch.from_numpy(rng.uniform(0.75, 1.25, len(names)).astype(np.float32))
-                embedding = F.normalize(weights @ names, dim=0)
+                embedding = self.pairs["embeddings"][row, rng.integers(3)]
                 drawn.append((self.pairs["index"][row], self.pairs["pictures"][row], embedding, None, TILE))
                 continue
             index, picture, embedding, label, tile = self.draw(style, rng)

@@ -20,10 +20,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaPipeline, checkpoint
+from stylemamba.refinement import StyleBank
 
 LENGTH = 32  # tokens
 EMBEDDING = 192
 TOKENS = 25950  # at most; of the teacher's vocabulary, which is ordered by frequency, what is rarer is spelled by its pieces
+LETTERS = {"ß": "ss", "ø": "o", "ł": "l", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+LOOKS = 0.3  # weight of the styles' shares of the look, beside the cosine to where they lie
 NEIGHBOURS, SHARPNESS = 12, 20.0  # how many known texts, and how sharply by cosine, say what any words mean
 
 
@@ -36,21 +39,25 @@ def build_siglip(vocab_size: int) -> SiglipModel:
 
 def build_tokenizer(teacher_vocab: dict[str, int]) -> tuple[PreTrainedTokenizerFast, list[int]]:
     """The teacher's word pieces that spell English, and the characters of the Chinese texts; with the rows to copy (-1: none)."""
-    keep = [
+    texts = [t for s in vocabulary() for t in (s["name"], *s["wordings"], *s["zh_wordings"])] + [t for t, _ in meanings()]
+    english = [
         t
         for t, row in sorted(teacher_vocab.items(), key=lambda item: item[1])
         if re.fullmatch(r"(##)?[a-z]{1,}|(##)?[0-9]{1,2}|[^\w\s]", t) and t.isascii()
     ]
+    said = {word for text in texts for word in re.findall("[a-z]+", text.lower())}
+    english.sort(key=lambda t: t not in said)  # a stable sort: what is said about styles first, then the most frequent
     chinese = sorted(
-        {c for s in vocabulary() for t in s["zh_wordings"] for c in t if "\u4e00" <= c <= "\u9fff"}
-        | {c for t, _ in meanings() for c in t if "\u4e00" <= c <= "\u9fff"}
+        {c for t in texts for c in t if "\u4e00" <= c <= "\u9fff"}
         | {c for t in ZH_TEMPLATES for c in t if not c.isascii()}
         | set("和的里，")
     )
-    tokens = ["[PAD]", "[UNK]", "[SEP]", *keep[: TOKENS - 3 - len(chinese)], *chinese]
+    tokens = ["[PAD]", "[UNK]", "[SEP]", *english[: TOKENS - 3 - len(chinese)], *chinese]
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    # Letters that lose no accent to become others: without this a whole word would be unknown for one of them.
+    others = [normalizers.Replace(*pair) for pair in LETTERS.items()]
+    tokenizer.normalizer = normalizers.Sequence([normalizers.BertNormalizer(lowercase=True), *others])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 2)])
     fast = PreTrainedTokenizerFast(
@@ -119,8 +126,8 @@ def main():
     )
     parser.add_argument("--without", help="a JSON list of texts to leave out, to see how well they are understood unseen")
     parser.add_argument("--out", default="runs/text")
-    parser.add_argument("--sentences", type=int, default=150000, help="about styles")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--sentences", type=int, default=250000, help="about styles")
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -155,18 +162,22 @@ def main():
     if args.align:
         earlier = StyleMambaPipeline.from_pretrained(args.align)
         names, own = earlier.encode_prompt(drawn.names), as_now(earlier, plain)
+        keys = earlier.fusion.bank.sharpness.data.float() * earlier.fusion.bank.keys.data.float()
     else:  # principal components of the names: the directions in which styles differ
         mean = taught[: len(drawn.names)].mean(0)
         _, _, basis = torch.linalg.svd(taught[: len(drawn.names)] - mean, full_matrices=True)
         names, own = F.normalize((taught[: len(drawn.names) + len(plain)] - mean) @ basis[:EMBEDDING].T, dim=-1).split(
             [len(drawn.names), len(plain)]
         )
+        keys = StyleBank(EMBEDDING, 1, 1, 1, 1).sharpness.data * names
     # What asks for several styles lies between their names; a plain sentence has its own meaning, and the styles that it calls to mind.
-    targets = F.normalize(torch.cat([meaning_of([m for _, m in styled]) @ names, own + guessed @ names]), dim=-1)
+    shares = meaning_of([m for _, m in styled])
+    targets = F.normalize(torch.cat([shares @ names, own + guessed @ names]), dim=-1)
+    shares, keys = torch.cat([shares, torch.zeros_like(guessed)]), keys[: len(drawn.names)].to(device)
     sentences = [text for text, _ in styled] + plain
     # Styles 80 %, words 13 %, captions and what asks for no style 7 %.
-    bounds, shares = np.cumsum([0, len(styled), 40000, len(plain) - 40000]), (0.8, 0.13, 0.07)
-    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], shares)])
+    bounds = np.cumsum([0, len(styled), 40000, len(plain) - 40000])
+    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.8, 0.13, 0.07))])
     tokens = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")["input_ids"]
     print(f"{len(sentences)} sentences, {len(tokenizer)} tokens", flush=True)
 
@@ -194,9 +205,10 @@ def main():
             pooled = student(input_ids=tokens[index].to(device)).pooler_output
         embedding = F.normalize(pooled.float(), dim=-1)
         target = targets[index].to(device)
-        # The cosine to the teacher, and the teacher's similarities between the batch's sentences.
+        # The cosine to the target, the targets' similarities between the batch's sentences, and what the fusion's bank will make of it.
         cosine = (embedding * target).sum(-1)
-        loss = (1 - cosine).mean() + 2 * (embedding @ embedding.T - target @ target.T).square().mean()
+        looks = -(shares[index].to(device) * (embedding @ keys.T).log_softmax(-1)).sum(-1)
+        loss = (1 - cosine).mean() + 2 * (embedding @ embedding.T - target @ target.T).square().mean() + LOOKS * looks.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)

@@ -322,7 +322,7 @@ def test_a_drawn_sentence_means_known_styles_by_weight(sentences):
         assert text.strip() and meaning.keys() <= {*drawn.names}
         assert sum(meaning.values()) == pytest.approx(1, abs=0.01)
         several += len(meaning) > 1
-    assert 50 < several < 250
+    assert 100 < several < 350
 
 
 def test_an_adjective_that_is_a_style_asks_for_it_as_well(sentences):

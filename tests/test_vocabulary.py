@@ -59,3 +59,30 @@ def test_a_picture_as_prompt_means_the_style_that_it_shows(styles, bundled, styl
     near = bundled.encode_style_image(shown)[0] @ bundled.encode_prompt(names).T
     assert style in [names[index] for index in near.argsort(descending=True)[:3]]
     assert near.max() > 0.8  # and as its sentence, which the fusion understands: the encoder's own embedding has .5 at most
+
+
+@pytest.mark.parametrize(
+    ("prompt", "meant"),
+    [
+        ("a hazy mosaic", {"fog", "mosaic"}),
+        ("van gogh in the snow", {"van gogh", "snow"}),
+        ("stained glass at night", {"stained glass", "night"}),
+        ("charcoal, sunset", {"charcoal", "sunset"}),
+        ("雨里的浮世绘", {"rain", "ukiyo-e"}),
+    ],
+)
+def test_two_styles_in_one_sentence_are_both_meant(styles, bundled, prompt, meant):
+    names = [each["name"] for each in styles]
+    bank = bundled.fusion.bank
+    shares = (bank.sharpness * bundled.encode_prompt(prompt) @ bank.keys[: len(names)].T).softmax(-1)[0]
+    assert {names[index] for index in shares.argsort(descending=True)[:2]} == meant
+    assert shares.sort(descending=True).values[1] > 0.15, "one of them is hardly seen"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "meant"),
+    [("van goh", "van gogh"), ("impresionism", "impressionism"), ("stain glass", "stained glass"), ("watercolour", "watercolor")],
+)
+def test_a_slip_of_the_pen_is_understood(styles, bundled, prompt, meant):
+    names = [each["name"] for each in styles]
+    assert names[(bundled.encode_prompt(names) @ bundled.encode_prompt(prompt)[0]).argmax()] == meant
