@@ -44,9 +44,7 @@ def draw(rng: np.random.Generator) -> list[str]:
     """Two or three styles of different layers; two of three may be lights."""
     layers = [[s["name"] for s in vocabulary() if s["name"] in EFFECTS and LAYERS[s["group"]] == layer] for layer in range(3)]
     chosen = ((0, 1), (0, 2), (1, 2), (0, 0, 1), (0, 0, 2), (0, 1, 2))[rng.choice(6, p=(0.25, 0.35, 0.2, 0.05, 0.1, 0.05))]
-    while len({*(names := [str(rng.choice(layers[layer])) for layer in chosen])}) < len(names):
-        pass
-    return laid(names)
+    return laid([str(name) for layer in {*chosen} for name in rng.choice(layers[layer], chosen.count(layer), replace=False)])
 
 
 def make(photos: np.ndarray, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
