@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from data import read_folder
 from PIL import Image
-from quality import ART, SIDE, STYLES, confusion, content_maps, judged_figures, look_at, remember, train_judge, with_effect
+from quality import ART, SIDE, confusion, content_maps, judged_figures, look_at, quality_judge, remember, with_effect
 from sheet import digest_of, spread, square
 from train_image import SAME
 
 from stylemamba import StyleMambaPipeline
 from stylemamba.image_files import find_images
-from stylemamba.judge import Judge
 
 COUNT = 12  # photos
 OTHERS = 40  # one of so many photos shows an effect
@@ -41,9 +40,7 @@ def main():
     args = parser.parse_args()
 
     args.cache = args.cache and args.cache / digest_of(args.coco, args.art)
-    coco, judge = find_images([args.coco]), Judge(STYLES)
-    asked = spread(coco, COUNT)  # quality.py's, so that both share what the judge has learned
-    train_judge(judge, args.art, [path for path in coco if path not in asked], [square(path, SIDE) for path in asked], 100, args.cache)
+    judge = quality_judge(find_images([args.coco]), args.art, COUNT, args.cache)
     aside, learned = ([photo.path for photo in read_folder(args.photos, train=train)] for train in (False, True))
     photos, rows = [square(path, SIDE) for path in spread(aside, COUNT)], np.array([aside.index(path) for path in spread(aside, COUNT)])
 

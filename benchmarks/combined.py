@@ -16,7 +16,7 @@ import torch
 from combinations import laid
 from data import read_folder
 from PIL import Image
-from quality import SIDE, STYLES, content_maps, remember, tensor, train_judge, with_effect
+from quality import SIDE, content_maps, quality_judge, remember, tensor, with_effect
 from sheet import contact_sheet, digest_of, spread, square
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -62,9 +62,8 @@ def main():
     args = parser.parse_args()
 
     args.cache = args.cache and args.cache / digest_of(args.coco, args.art)
-    coco, judge = find_images([args.coco]), Judge(STYLES)
-    asked = spread(coco, COUNT)  # quality.py's, so that both share what the judge has learned
-    train_judge(judge, args.art, [path for path in coco if path not in asked], [square(path, SIDE) for path in asked], 100, args.cache)
+    coco = find_images([args.coco])
+    judge = quality_judge(coco, args.art, COUNT, args.cache)
     paths = [photo.path for photo in read_folder(args.photos, train=False)] if args.photos else coco
     chosen = spread(paths, COUNT)
     photos, rows = [square(path, SIDE) for path in chosen], np.array([paths.index(path) for path in chosen])
