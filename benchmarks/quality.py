@@ -148,7 +148,7 @@ def train_judge(judge: Judge, art: str, other_photos: list[str], judged: list[Im
     return named_right(judge, examined["statistics"], list(examined["labels"]))
 
 
-def quality_judge(coco: list[Path], art: str, count: int, cache: Path | None) -> Judge:
+def quality_judge(coco: list[str], art: str, count: int, cache: Path | None) -> Judge:
     """The judge as this benchmark trains it when it asks about ``count`` of the COCO photos, for the other benchmarks."""
     judge, asked = Judge(STYLES), spread(coco, count)
     train_judge(judge, art, [path for path in coco if path not in asked], [square(path, SIDE) for path in asked], 100, cache)

