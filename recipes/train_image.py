@@ -50,6 +50,7 @@ TOLD = (
 )  # fmt: skip
 MOVEMENT = 20  # artworks that make a label one of real pictures
 SIDE = 256  # px, to which pictures are squeezed, as the encoder squeezes a whole picture
+SEEN, KEPT = 3, 6000  # how often a crop is seen, and among how many
 BY_NAME = 0.25  # weight of the labels of real pictures, of which there are few
 
 
@@ -134,7 +135,7 @@ class Teacher(torch.nn.Module):
 
     def __init__(self, squeezenet: str, size: int):
         super().__init__()
-        self.features, self.size = SqueezeNetFeatures(squeezenet, TAPS), size
+        self.features, self.size = SqueezeNetFeatures(squeezenet, TAPS).to(memory_format=torch.channels_last), size
         width = sum(2 * channels for channels in self.features.channels)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
@@ -144,7 +145,9 @@ class Teacher(torch.nn.Module):
     @torch.no_grad()
     def forward(self, images: torch.Tensor, folds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures (B, 3, H, W) in 0..1 and which probe did not learn from each -> (B, WIDTH) of unit variance, (B, styles)."""
-        rows = (statistics(self.features, images, self.size) - self.mean) / self.deviation
+        with torch.autocast(images.device.type, torch.bfloat16):  # half of the time on a CPU that has it, and within .004
+            rows = statistics(self.features, images.contiguous(memory_format=torch.channels_last), self.size).float()
+        rows = (rows - self.mean) / self.deviation
         found = torch.einsum("bw,fws->bfs", rows, self.probes[:, :-1]) + self.probes[:, -1]
         return rows @ self.axes, found[torch.arange(len(rows)), folds].softmax(1)
 
@@ -182,6 +185,49 @@ class Teacher(torch.nn.Module):
         print(f"the probes find the style of {right / told.sum():.0%} of the crops among three", flush=True)
 
 
+class Crops:
+    """Ever new crops of the pictures, and what the teacher says of them. It takes longer than the tower, so each crop is seen `SEEN` times.
+
+    A third are of named pictures, a third of repainted ones, a third of either in foreign colours; only the first answer for their names.
+    """
+
+    def __init__(self, pictures: Pictures, teacher: Teacher, device: torch.device):
+        self.pictures, self.teacher, self.device = pictures, teacher, device
+        self.pixels, self.folds = pictures.pixels.to(device), pictures.folds.to(device)
+        self.real = [pictures.labels.index(label) for label in pictures.real]
+        self.learned = [index for index, own in enumerate(pictures.rows) if len(own)]  # all of a label's few pictures may be watched
+        self.kept, self.count = [], 0
+
+    @torch.no_grad()
+    def fresh(self, count: int, rng: np.random.Generator, generator: torch.Generator) -> list[torch.Tensor]:
+        """Crops (count, 3, size, size), uint8, their labels, the labels' weights, and the teacher's statistics and likelihoods."""
+        labels = rng.choice(self.learned, count)
+        labels[::2] = rng.choice(self.real, len(labels[::2]))  # half from the labels with many real pictures
+        chosen = torch.from_numpy(np.array([rng.choice(self.pictures.rows[label]) for label in labels])).to(self.device)
+        labels, is_real = (torch.from_numpy(each).to(self.device) for each in (labels, np.isin(labels, self.real)))
+        kind = torch.arange(count, device=self.device) % 3
+        chosen = torch.where(kind == 1, torch.from_numpy(rng.choice(self.pictures.repainted, count)).to(self.device), chosen)
+        images = cut(self.pixels[chosen], self.teacher.size, torch.where(is_real, 0.4, 0.6), generator)
+        images = torch.where((kind == 2)[:, None, None, None], recoloured(images, generator), images)
+        weight = torch.where(is_real, BY_NAME, 1.0) * (kind == 0)
+        return [(255 * images).round().byte(), labels, weight[:, None], *self.teacher(images, self.folds[chosen])]
+
+    def draw(self, count: int, rng: np.random.Generator, generator: torch.Generator) -> list[torch.Tensor]:
+        """As `fresh`, in any order; most of them were drawn before."""
+        made = self.fresh(count // SEEN if self.kept else count, rng, generator)
+        if not self.kept:
+            self.kept = [own.new_empty(KEPT, *own.shape[1:]) for own in made]
+        filled, size = min(self.count, KEPT), len(made[0])
+        old = torch.randint(max(filled, 1), (count - size,), generator=generator, device=self.device)
+        order = torch.randperm(count, generator=generator, device=self.device)
+        batch = [torch.cat([own, kept[old]])[order] for own, kept in zip(made, self.kept, strict=True)]
+        rows = (self.count + torch.arange(size, device=self.device)) % KEPT
+        for own, kept in zip(made, self.kept, strict=True):
+            kept[rows] = own
+        self.count += size
+        return batch
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
@@ -213,7 +259,7 @@ def main():
     pictures = Pictures(args.photos, args.art, args.targets, out)
     if not len(pictures.repainted):
         raise SystemExit(f"{out} holds no repainted-*.npz; run recipes/repaint.py --out {out} first.")
-    names, real = pictures.labels, [pictures.labels.index(label) for label in pictures.real]
+    names = pictures.labels
     print(f"{len(names)} labels: {', '.join(f'{k} {len(v)}' for k, v in zip(names, pictures.rows))}", flush=True)
     teacher = Teacher(args.squeezenet, size).to(device)
     if not (out / "teacher.safetensors").exists():
@@ -221,10 +267,9 @@ def main():
         save_file({name: value.contiguous() for name, value in teacher.named_buffers(recurse=False)}, out / "teacher.part")
         (out / "teacher.part").rename(out / "teacher.safetensors")
     teacher.load_state_dict(load_file(out / "teacher.safetensors", device.type), strict=False)
-    pixels, related, folds = pictures.pixels.to(device), pictures.related().to(device), pictures.folds.to(device)
+    crops, related = Crops(pictures, teacher, device), pictures.related().to(device)
     patch = model.config.vision_config.patch_size
     every = torch.arange((size // patch) ** 2, device=device)
-    learned = [index for index, own in enumerate(pictures.rows) if len(own)]  # all of a label's few pictures may be watched
 
     wordings = {s["name"]: [s["name"], *s["wordings"]] for s in vocabulary()}
     with torch.no_grad():  # (labels, sentences, E): a style's name, wordings and paraphrases, or templates where these are few
@@ -255,7 +300,7 @@ def main():
         shares = []
         for place, style in enumerate(TOLD):
             own = [row for row in pictures.all_rows[names.index(style)] if bool(pictures.watched[row]) == watched][:120]
-            images = F.interpolate(pixels[own].float() / 255, (size, size), mode="bilinear", antialias=True, align_corners=False)
+            images = F.interpolate(crops.pixels[own].float() / 255, (size, size), mode="bilinear", antialias=True, align_corners=False)
             near = F.normalize(parts.ema(pixel_values=2 * images - 1).pooler_output, dim=-1) @ told.T
             order = near.argsort(1, descending=True)
             shares.append([(order[:, :n] == place).any(1).float().mean().item() for n in (1, 3)])
@@ -269,21 +314,11 @@ def main():
         rate, last = schedule(step)
         for group in optimizer.param_groups + muon.param_groups:
             group["lr"] = args.lr * rate
-        labels = rng.choice(learned, args.batch)
-        labels[::2] = rng.choice(real, len(labels[::2]))  # half from the labels with many real pictures
-        chosen = torch.from_numpy(np.array([rng.choice(pictures.rows[label]) for label in labels])).to(device)
-        labels, is_real = (torch.from_numpy(each).to(device) for each in (labels, np.isin(labels, real)))
-        kind = torch.arange(args.batch, device=device) % 3
-        chosen = torch.where(kind == 1, torch.from_numpy(rng.choice(pictures.repainted, args.batch)).to(device), chosen)
-        weight = torch.where(is_real, BY_NAME, 1.0) * (kind == 0)
         rand = lambda *shape: torch.rand(*shape, generator=generator, device=device)
-        with torch.no_grad():
-            images = cut(pixels[chosen], size, torch.where(is_real, 0.4, 0.6), generator)
-            images = torch.where((kind == 2)[:, None, None, None], recoloured(images, generator), images)
-            known, likely = teacher(images, folds[chosen])
-        images = augment(images, generator)
+        images, labels, weight, known, likely = crops.draw(args.batch, rng, generator)
+        images = augment(images.float() / 255, generator)
         said = bank[labels, torch.from_numpy(rng.integers(WORDINGS, size=args.batch)).to(device)]
-        wanted = [F.one_hot(labels, len(names)).float(), said, known, likely, weight[:, None]]
+        wanted = [F.one_hot(labels, len(names)).float(), said, known, likely, weight]
         excused, places = related[labels], every
         if step % 4:
             shares = 0.5 * rand(args.batch, 1) * (rand(args.batch, 1) < 0.4)

