@@ -9,29 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-FOLDS = 4  # of the image tower's pictures: a probe that judges one of them has learned from the others
-# Labels that name no style.
-LEFT_OUT = {
-    "Texture",
-    "Pattern",
-    "Collage",
-    "Newsprint",
-    "Photomosaic",
-    "style",
-    "Digital Art",
-    "Japanese Painting",
-    "Modernism",
-    "Ink Drawing",
-}
 
 def held_out(name: str) -> bool:
     """True for the tenth of files that is set aside for evaluation: the first byte of the name's SHA-1, modulo 10, is 0."""
     return hashlib.sha1(Path(name).name.encode()).digest()[0] % 10 == 0
-
-
-def fold_of(name: str) -> int:
-    """Which of `FOLDS` parts a file belongs to, whatever else is in its folder."""
-    return hashlib.sha1(name.encode()).digest()[1] % FOLDS
 
 
 @dataclass
@@ -61,17 +42,6 @@ def read_folder(folder: str | Path, *, train: bool = True) -> list[Picture]:
     else:
         pictures = [Picture(path) for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}]
     return sorted((p for p in pictures if held_out(p.path.name) != train), key=lambda p: p.path.name)
-
-
-def read_artworks(art: str | Path, watched: Path) -> list[tuple[Picture, bool]]:
-    """The artworks that name a style, and whether each is only watched: a tenth, by the file ``watched``, which is written where it is
-    missing."""
-    works = [p for p in read_folder(art) if p.style not in LEFT_OUT]
-    if not watched.exists():
-        names = sorted(p.path.name for p in works)
-        watched.write_text("\n".join(np.random.default_rng(0).permutation(names)[: len(names) // 10]) + "\n", encoding="utf-8")
-    aside = set(watched.read_text(encoding="utf-8").split("\n"))
-    return [(work, work.path.name in aside) for work in works]
 
 
 def random_crop(image: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:

@@ -1,11 +1,10 @@
-"""Stage 7: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
+"""Stage 6: the image tower. It learns to place a picture at the sentence of its style, robustly, so that its gradient points at the style.
 
 The text tower stays as it is. Pictures are real artworks, photos, and the styles' pictures of stage 4. So few artworks teach little from
 scratch, and are soon learned by heart. So the tower learns what an ImageNet network knows, of ever new crops: a linear head on its output,
 thrown away afterwards, learns SqueezeNet's statistics, and instead of the art styles' labels the tower learns how likely a linear probe on
 the statistics finds each of them, in photos and effects as well (Hinton et al., arXiv 1503.02531); a picture is judged by a probe that
-did not learn from it, or its likelihoods would be its label. A third of the pictures have other colours than their own, another third are
-those of stage 6, and these teach only this.
+did not learn from it, or its likelihoods would be its label. A third of the pictures have other colours than their own and teach only this.
 A style is in every patch, wherever it lies, and a motif is not: in three steps of four the tower sees half of a picture's patches, in any
 order, and some of another picture's among them (Yun et al., arXiv 1905.04899). Augmentation: blur, noise, colour, erased patches, and for
 half of each batch an adversarial perturbation of the pixels (fast gradient sign, Goodfellow et al., arXiv 1412.6572). A tenth of the
@@ -23,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from augment import augment, recoloured, shuffle
 from choose_artworks import ARTISTS
-from data import FOLDS, fold_of, read_artworks, read_folder
+from data import read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
 from probe import TAPS, statistics
@@ -41,6 +40,18 @@ SAME = {
     "Ink Wash": "ink wash", "Etching": "engraving", "Romanticism": "turner", "Fire texture": "fire", "Poster": "vintage poster",
     "Painting (mixed styles)": "oil painting",
 }  # fmt: skip
+LEFT_OUT = {
+    "Texture",
+    "Pattern",
+    "Collage",
+    "Newsprint",
+    "Photomosaic",
+    "style",
+    "Digital Art",
+    "Japanese Painting",
+    "Modernism",
+    "Ink Drawing",
+}
 WIDTH = 160  # leading principal components of SqueezeNet's statistics that the head learns
 WORDINGS = 16
 # The art styles with enough artworks for a probe to tell them.
@@ -49,6 +60,7 @@ TOLD = (
     "chinese ink painting",
 )  # fmt: skip
 MOVEMENT = 20  # artworks that make a label one of real pictures
+FOLDS = 4  # probes, each of which leaves out a part of the pictures and judges it
 SIDE = 256  # px, to which pictures are squeezed, as the encoder squeezes a whole picture
 SEEN, KEPT = 3, 6000  # how often a crop is seen, and among how many
 BY_NAME = 0.25  # weight of the labels of real pictures, of which there are few
@@ -66,11 +78,16 @@ class Pictures:
     ``pixels`` (N, 3, SIDE, SIDE) are uint8; ``all_rows`` lists those of each label, ``rows`` without those that are only ``watched`` (N,).
     """
 
-    def __init__(self, photos: str, art: str, targets: list[Path], out: Path):
+    def __init__(self, photos: str, art: str, targets: list[Path], watched: Path):
         artists = {artist: style for style, artist in ARTISTS.items()}
-        pixels, pools, watching, folds = [], {}, [], []
+        works = [p for p in read_folder(art) if p.style not in LEFT_OUT]
+        if not watched.exists():
+            names = sorted(p.path.name for p in works)
+            watched.write_text("\n".join(np.random.default_rng(0).permutation(names)[: len(names) // 10]) + "\n", encoding="utf-8")
+        aside = set(watched.read_text(encoding="utf-8").split("\n"))
+        pixels, pools, watching = [], {}, []
 
-        def add(picture: torch.Tensor, labels: list[str], name: str, watched: bool = False):
+        def add(picture: torch.Tensor, labels: list[str], watched: bool = False):
             for label in labels:
                 pools.setdefault(label, []).append(len(pixels))
             if picture.shape[1:] != (SIDE, SIDE):
@@ -78,32 +95,25 @@ class Pictures:
                 picture = small[0].round().clamp(0, 255).byte()
             pixels.append(picture)
             watching.append(watched)
-            folds.append(fold_of(name))
 
         for photo in read_folder(photos):
-            add(photo.load(), ["photo"], photo.path.name)
-        for work, is_watched in read_artworks(art, out / "watched.txt"):
+            add(photo.load(), ["photo"])
+        for work in works:
             # An artist's pictures show the movement as well.
             # No set: its order changes from run to run.
             styles = dict.fromkeys([SAME.get(work.style, work.style.lower()), artists.get(work.artist)])
-            add(work.load(), [style for style in styles if style], work.path.name, is_watched)
+            add(work.load(), [style for style in styles if style], work.path.name in aside)
         self.real = [label for label, rows in pools.items() if label != "photo" and len(rows) >= MOVEMENT]
         for style in vocabulary():
             for path in (folder / f"{slug(style['name'])}.npz" for folder in targets):
                 if path.exists():
                     with np.load(path) as file:
-                        for index, picture in enumerate(file["pictures"]):
-                            add(torch.from_numpy(picture).permute(2, 0, 1), [style["name"]], f"{style['name']} {index}")
-        named = len(pixels)
-        for path in sorted(out.glob("repainted-*.npz")):
-            with np.load(path) as file:
-                for picture, manner in zip(file["pictures"], file["manners"], strict=True):
-                    add(torch.from_numpy(picture).permute(2, 0, 1), [], str(manner))
-        self.repainted = np.arange(named, len(pixels))
+                        for picture in file["pictures"]:
+                            add(torch.from_numpy(picture).permute(2, 0, 1), [style["name"]])
         self.pixels, self.watched, self.labels = torch.stack(pixels), torch.tensor(watching), list(pools)
         self.all_rows = list(pools.values())
         self.rows = [np.array([row for row in rows if not watching[row]], dtype=int) for rows in self.all_rows]
-        self.folds = torch.tensor(folds)
+        self.folds = torch.arange(len(pixels)) * 2654435761 % 2**32 // 2**8 % FOLDS  # scattered by Knuth's multiplicative hash
 
     def related(self) -> torch.Tensor:
         """(labels, labels), True where an artwork has both: the one is no mistake for the other."""
@@ -188,7 +198,7 @@ class Teacher(torch.nn.Module):
 class Crops:
     """Ever new crops of the pictures, and what the teacher says of them. It takes longer than the tower, so each crop is seen `SEEN` times.
 
-    A third are of named pictures, a third of repainted ones, a third of either in foreign colours; only the first answer for their names.
+    A third of them are in foreign colours and do not answer for their names.
     """
 
     def __init__(self, pictures: Pictures, teacher: Teacher, device: torch.device):
@@ -205,11 +215,10 @@ class Crops:
         labels[::2] = rng.choice(self.real, len(labels[::2]))  # half from the labels with many real pictures
         chosen = torch.from_numpy(np.array([rng.choice(self.pictures.rows[label]) for label in labels])).to(self.device)
         labels, is_real = (torch.from_numpy(each).to(self.device) for each in (labels, np.isin(labels, self.real)))
-        kind = torch.arange(count, device=self.device) % 3
-        chosen = torch.where(kind == 1, torch.from_numpy(rng.choice(self.pictures.repainted, count)).to(self.device), chosen)
+        foreign = torch.arange(count, device=self.device) % 3 == 2
         images = cut(self.pixels[chosen], self.teacher.size, torch.where(is_real, 0.4, 0.6), generator)
-        images = torch.where((kind == 2)[:, None, None, None], recoloured(images, generator), images)
-        weight = torch.where(is_real, BY_NAME, 1.0) * (kind == 0)
+        images = torch.where(foreign[:, None, None, None], recoloured(images, generator), images)
+        weight = torch.where(is_real, BY_NAME, 1.0) * ~foreign
         return [(255 * images).round().byte(), labels, weight[:, None], *self.teacher(images, self.folds[chosen])]
 
     def draw(self, count: int, rng: np.random.Generator, generator: torch.Generator) -> list[torch.Tensor]:
@@ -256,9 +265,7 @@ def main():
     tower, size = model.vision_model, model.config.vision_config.image_size
     rng = np.random.default_rng(args.seed)
 
-    pictures = Pictures(args.photos, args.art, args.targets, out)
-    if not len(pictures.repainted):
-        raise SystemExit(f"{out} holds no repainted-*.npz; run recipes/repaint.py --out {out} first.")
+    pictures = Pictures(args.photos, args.art, args.targets, out / "watched.txt")
     names = pictures.labels
     print(f"{len(names)} labels: {', '.join(f'{k} {len(v)}' for k, v in zip(names, pictures.rows))}", flush=True)
     teacher = Teacher(args.squeezenet, size).to(device)
