@@ -4,9 +4,10 @@
 
 Without a model's folder it asks the bundled one. `wordings.json` was written apart from the training texts, before any model was asked: for
 every style four English and two Chinese wordings (``known``; most of them do not name it), misspelt names, requests for two styles at once,
-and what the vocabulary has no word for, with the styles that would be fair answers (``outside``); no training text is the same as one of
-these, though training may know their words. ``asked`` are the terms and phrases that people type into filter apps and image generators,
-of which training knows some, and ``prompts`` longer ones as written for image generators. A fair answer to these may be a photo as it is.
+what the vocabulary has no word for, with the styles that would be fair answers (``outside``), the terms and phrases that people type into
+filter apps and image generators (``asked``), and longer prompts as written for these (``prompts``). A fair answer to the last two may be a
+photo as it is. Of ``outside`` and ``asked`` training knows some texts by themselves, labelled by others, as it would miss the commonest
+wishes otherwise; they are told apart. No other training text is the same as one of these.
 """
 
 import argparse
@@ -49,10 +50,10 @@ def figures(pipe: StyleMambaPipeline, asked: dict, missed: list[str]) -> dict[st
     among("known styles, English", [(text, style) for text, style in known if not is_chinese(text)], names)
     among("known styles, Chinese", [(text, style) for text, style in known if is_chinese(text)], names)
     among("misspelt names", [(text, [style]) for style, texts in asked["misspelt"].items() for text in texts], names)
-    among("outside the vocabulary", [*asked["outside"].items()], names)
     trained = {plain(text) for text, _ in meanings()} | {plain(text) for style in vocabulary() for text in style["wordings"]}
-    for title, knows in (("what people ask for, training has the text", True), ("what people ask for, others", False)):
-        among(title, [(text, styles) for text, styles in asked["asked"].items() if (plain(text) in trained) == knows], [*names, PHOTO])
+    for title, kind, kinds in (("outside the vocabulary", "outside", names), ("what people ask for", "asked", [*names, PHOTO])):
+        for more, knows in (("training has the text", True), ("others", False)):
+            among(f"{title}, {more}", [(t, styles) for t, styles in asked[kind].items() if (plain(t) in trained) == knows], kinds)
     among("prompts of 8 to 22 words", [*asked["prompts"].items()], [*names, PHOTO])
     no_look = [(text, styles) for kind in ("asked", "prompts") for text, styles in asked[kind].items() if styles == [PHOTO]]
     among("of these two, what asks for no look", no_look, [*names, PHOTO])

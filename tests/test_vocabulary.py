@@ -86,3 +86,28 @@ def test_two_styles_in_one_sentence_are_both_meant(styles, bundled, prompt, mean
 def test_a_slip_of_the_pen_is_understood(styles, bundled, prompt, meant):
     names = [each["name"] for each in styles]
     assert names[(bundled.encode_prompt(names) @ bundled.encode_prompt(prompt)[0]).argmax()] == meant
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a photo", "photograph", "leave it as it is", "no filter, natural colours", "DSLR photo, 8k", "照片", "不要滤镜"]
+)
+def test_a_wish_for_no_look_leaves_the_photo(bundled, prompt):
+    photo = synthetic_photo(192, 192, seed=3)
+    changed = np.abs(bundled(photo, prompt, output_type="np").images[0] - np.asarray(photo) / 255).mean()
+    assert changed < 0.05, "the mildest style changes it by .09, sepia by .15"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "meant"),
+    [
+        ("anime, masterpiece, best quality, 8k", "anime"),
+        ("oil painting of a cat, highly detailed, sharp focus", "oil painting"),
+        ("portrait of a young woman, watercolor, soft light", "watercolor"),
+        ("水彩画，高清，杰作", "watercolor"),
+    ],
+)
+def test_subjects_and_words_of_quality_ask_for_nothing(styles, bundled, prompt, meant):
+    names = [each["name"] for each in styles]
+    bank = bundled.fusion.bank
+    shares = (bank.sharpness * bundled.encode_prompt(prompt) @ bank.keys[: len(names)].T).softmax(-1)[0]
+    assert names[shares.argmax()] == meant and shares.max() > 0.6
