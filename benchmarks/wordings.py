@@ -6,8 +6,8 @@ Without a model's folder it asks the bundled one. `wordings.json` was written ap
 every style four English and two Chinese wordings (``known``; most of them do not name it), misspelt names, requests for two styles at once,
 what the vocabulary has no word for, with the styles that would be fair answers (``outside``), the terms and phrases that people type into
 filter apps and image generators (``asked``), and longer prompts as written for these (``prompts``). A fair answer to the last two may be a
-photo as it is. Of ``outside`` and ``asked`` training knows some texts by themselves, labelled by others, as it would miss the commonest
-wishes otherwise; they are told apart. No other training text is the same as one of these.
+photo as it is. Of ``outside`` and ``asked`` training knows some texts by themselves, labelled apart from these, as it would miss the
+commonest wishes otherwise; they are told apart. No other training text is the same as one of these.
 """
 
 import argparse
@@ -50,7 +50,8 @@ def figures(pipe: StyleMambaPipeline, asked: dict, missed: list[str]) -> dict[st
     among("known styles, English", [(text, style) for text, style in known if not is_chinese(text)], names)
     among("known styles, Chinese", [(text, style) for text, style in known if is_chinese(text)], names)
     among("misspelt names", [(text, [style]) for style, texts in asked["misspelt"].items() for text in texts], names)
-    trained = {plain(text) for text, _ in meanings()} | {plain(text) for style in vocabulary() for text in style["wordings"]}
+    wordings = [text for style in vocabulary() for text in (style["name"], *style["wordings"], *style["zh_wordings"])]
+    trained = {plain(text) for text in [*wordings, *(text for text, _ in meanings())]}
     for title, kind, kinds in (("outside the vocabulary", "outside", names), ("what people ask for", "asked", [*names, PHOTO])):
         for more, knows in (("training has the text", True), ("others", False)):
             among(f"{title}, {more}", [(t, styles) for t, styles in asked[kind].items() if (plain(t) in trained) == knows], kinds)
