@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from perceptual import SqueezeNetFeatures, content_distance, gram_distance, likeness, own_photo_loss, statistics_distance
+from precision import mixed
 from probe import StyleProbe
 
 from stylemamba.losses import TokenGridLoss
@@ -61,7 +62,7 @@ class PictureLosses:
 
     def look(self, made: torch.Tensor, pictures: torch.Tensor, photos: torch.Tensor) -> tuple[list[torch.Tensor], ...]:
         """The features of all three; of the fusion's pictures with a graph, and as they will be seen, without what is beyond 0..1."""
-        with torch.autocast(made.device.type, torch.bfloat16):
+        with mixed(made.device):
             seen = self.features(made.clamp(0, 1))
             with torch.no_grad():
                 return seen, self.features(pictures), self.features(photos)

@@ -21,6 +21,7 @@ from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures
 from picture_losses import TERMS, PictureLosses
 from PIL import Image
+from precision import mixed
 from probe import StyleProbe
 from safetensors.torch import load_file
 from schedule import Schedule
@@ -166,7 +167,7 @@ def depicted(features: SqueezeNetFeatures, photos: np.ndarray, device) -> torch.
     found = []
     for at in range(0, len(photos), 32):
         batch = torch.from_numpy(photos[at : at + 32]).to(device).permute(0, 3, 1, 2).float() / 255
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             found.append(features(batch)[-1].mean((2, 3)).float())
     return torch.cat(found)
 
@@ -175,7 +176,7 @@ def missed(pairs: Pairs, fusion: StyleMambaFusion, encode_images, device, style:
     """``count`` photos, and what the fusion's latents of them lack to those of the style's pictures."""
     photos = np.stack([pairs.photos[i] for i in pairs.index[style][:count]])
     photos, pictures = (torch.from_numpy(p).to(device).permute(0, 3, 1, 2).float() / 255 for p in (photos, pairs.pictures[style][:count]))
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed(device):
         source, wanted = encode_images(torch.cat([photos, pictures])).chunk(2)
         return photos, (wanted - fusion(source, pairs.embeddings[style][0].to(device))).float()
 
@@ -316,7 +317,7 @@ def main():
         photos, pictures, style, labels, painted, fusion.noise.places = pairs.batch(count, size, rng)
         photos, pictures = (t.to(device, memory_format=torch.channels_last).float() / 255 for t in (photos, pictures))
         style, painted = style.to(device), painted.to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             with torch.no_grad():
                 source, target = encode_images(torch.cat([photos, pictures])).float().chunk(2)
             latents = fusion(source, style)
@@ -331,7 +332,7 @@ def main():
         latent = (latents.float() - target).abs().mean((1, 2, 3))
         seen = losses.look(made, pictures, photos)
         loss, terms = losses(made, pictures, photos, seen, latent, labels, painted, whole=large)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             complaint = critic.complaint(seen[0], seen[2], style)
         if step % 20 == 0:
             ratio += 0.1 * (gradient_ratio(loss, complaint, made) - ratio)
@@ -349,7 +350,7 @@ def main():
             keep = min(0.998, (step + 1) / (step + 10))
             torch._foreach_lerp_([*ema.parameters()], [*fusion.parameters()], 1 - keep)
             torch._foreach_lerp_([*shown.parameters()], [*vae.parameters()], 1 - keep)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             with torch.no_grad():
                 real = features(decoded)
             errs = critic.own_loss([x.detach() for x in seen[0]], real, seen[2], style)

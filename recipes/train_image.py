@@ -25,6 +25,7 @@ from choose_artworks import ARTISTS
 from data import read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
+from precision import mixed
 from probe import TAPS, statistics
 from safetensors.torch import load_file, save_file
 from schedule import Schedule
@@ -155,7 +156,7 @@ class Teacher(torch.nn.Module):
     @torch.no_grad()
     def forward(self, images: torch.Tensor, folds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Pictures (B, 3, H, W) in 0..1 and which probe did not learn from each -> (B, WIDTH) of unit variance, (B, styles)."""
-        with torch.autocast(images.device.type, torch.bfloat16):  # half of the time on a CPU that has it, and within .004
+        with mixed(images.device):  # half of the time on a CPU that has it, and within .004
             rows = statistics(self.features, images.contiguous(memory_format=torch.channels_last), self.size).float()
         rows = (rows - self.mean) / self.deviation
         found = torch.einsum("bw,fws->bfs", rows, self.probes[:, :-1]) + self.probes[:, -1]
@@ -338,7 +339,7 @@ def main():
         classes = centre if rng.random() < 0.5 else bank[:, 0 if rng.random() < 0.5 else int(rng.integers(WORDINGS))]
 
         def loss_of(images, excused, labels, said, known, likely, weight):
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed(device):
                 pooled = pooled_output(tower, images, places)
             pooled = pooled.float()
             embedding = F.normalize(pooled, dim=-1)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from data import read_folder
+from precision import mixed
 from schedule import Schedule
 from sentences import PHOTO, ZH_TEMPLATES, Sentences, is_chinese, meanings, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -75,7 +76,7 @@ def sentence_embeddings(sentences: list[str], folder: str, device: torch.device,
     for at in range(0, len(order), batch):
         rows = order[at : at + batch]
         inputs = tokenizer([sentences[i] for i in rows], padding=True, truncation=True, max_length=64, return_tensors="pt").to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             hidden = model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"][..., None].float()
         out[torch.from_numpy(rows)] = ((hidden * mask).sum(1) / mask.sum(1)).cpu()
@@ -203,7 +204,7 @@ def main():
     for step in range(start, args.steps):
         optimizer.param_groups[0]["lr"] = args.lr * schedule(step)[0]
         index = torch.from_numpy(np.random.default_rng((args.seed, step)).choice(len(sentences), args.batch, p=probability))
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             pooled = student(input_ids=tokens[index].to(device)).pooler_output
         embedding = F.normalize(pooled.float(), dim=-1)
         target = targets[index].to(device)

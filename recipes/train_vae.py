@@ -14,6 +14,7 @@ import torch
 from data import random_crop, read_folder
 from diffusers import AutoencoderKL
 from perceptual import SqueezeNetFeatures, content_distance
+from precision import mixed
 from schedule import Schedule
 
 from stylemamba import checkpoint
@@ -84,7 +85,7 @@ def main():
         if targets:
             crops[: args.batch // 2] = [target_crop(targets[i], args.crop, rng) for i in rng.integers(len(targets), size=args.batch // 2)]
         batch = torch.stack(crops).to(device).float() / 127.5 - 1
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             posterior = vae.encode(batch).latent_dist
             latents = posterior.sample()
             decoded = vae.decode(latents).sample
@@ -93,7 +94,7 @@ def main():
         kl = posterior.kl().mean() / latents[0].numel()
         l1 = (decoded - batch).abs().mean()
         l2 = (decoded - batch).square().mean()
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             perceptual = content_distance(features(decoded / 2 + 0.5), features(batch / 2 + 0.5)).mean()
         loss = l1 + 2 * l2 + 0.05 * perceptual + 2e-4 * kl
         optimizer.zero_grad(set_to_none=True)

@@ -109,6 +109,15 @@ def test_a_schedule_ends_by_its_steps_or_by_the_clock(recipes, monkeypatch):
     assert plan(900) == (pytest.approx(0.02), True)
 
 
+@pytest.mark.parametrize("capability, dtype", [("AVX512", torch.bfloat16), ("AVX2", torch.float32), ("DEFAULT", torch.float32)])
+def test_training_is_in_bfloat16_only_where_a_cpu_is_fast_at_it(recipes, monkeypatch, capability, dtype):
+    from precision import mixed
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    with mixed(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
 def test_gradient_ratio(critic):
     x = torch.ones(3, requires_grad=True)
     assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)
