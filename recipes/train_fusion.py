@@ -21,7 +21,7 @@ from make_targets import PAIRS, SIZE, slug
 from perceptual import SqueezeNetFeatures
 from picture_losses import TERMS, PictureLosses
 from PIL import Image
-from precision import mixed
+from precision import mixed, muon
 from probe import StyleProbe
 from safetensors.torch import load_file
 from schedule import Schedule
@@ -276,7 +276,7 @@ def main():
     groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
     optimizers = {
         "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
-        "muon": torch.optim.Muon([{"params": [*matrices.values()], "rate": 1.0}], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        "muon": muon([{"params": [*matrices.values()], "rate": 1.0}], device, weight_decay=0.01),
     }
     shown = vae
     if args.decoder:

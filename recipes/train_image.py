@@ -25,7 +25,7 @@ from choose_artworks import ARTISTS
 from data import read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
-from precision import mixed
+from precision import mixed, muon
 from probe import TAPS, statistics
 from safetensors.torch import load_file, save_file
 from schedule import Schedule
@@ -296,10 +296,10 @@ def main():
     rest = [p for p in tower.parameters() if all(p is not m for m in matrices)]
     groups = [{"params": [*rest, *head.parameters()]}, {"params": [scale], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.05)
-    muon = torch.optim.Muon(matrices, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    orthogonal = muon(matrices, device, weight_decay=0.05)
     start, _ = checkpoint.load(out / "checkpoint.safetensors", {"parts": parts}, optimizer)
-    if checkpoint.load(out / "muon.safetensors", {}, muon)[0] != start:
-        muon.state.clear()  # of another step: the training was killed between the two files
+    if checkpoint.load(out / "muon.safetensors", {}, orthogonal)[0] != start:
+        orthogonal.state.clear()  # of another step: the training was killed between the two files
 
     @torch.no_grad()
     def found(watched: bool) -> list[float]:
@@ -320,7 +320,7 @@ def main():
         rng = np.random.default_rng((args.seed, step))
         generator = torch.Generator(device).manual_seed(step)
         rate, last = schedule(step)
-        for group in optimizer.param_groups + muon.param_groups:
+        for group in optimizer.param_groups + orthogonal.param_groups:
             group["lr"] = args.lr * rate
         rand = lambda *shape: torch.rand(*shape, generator=generator, device=device)
         images, labels, weight, known, likely = crops.draw(args.batch, rng, generator)
@@ -355,11 +355,11 @@ def main():
         epsilon = args.epsilon * rand(half, 1, 1, 1)
         attacked = (attacked + epsilon * gradient.sign()).clamp(0, 1).detach()
         loss, terms = loss_of(torch.cat([attacked, images[half:]]), excused, *wanted)
-        for each in (optimizer, muon):
+        for each in (optimizer, orthogonal):
             each.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
-        for each in (optimizer, muon):
+        for each in (optimizer, orthogonal):
             each.step()
         with torch.no_grad():
             for mean, live in zip(parts.ema.parameters(), tower.parameters()):
@@ -372,7 +372,7 @@ def main():
             then, log = time.time(), []
         if (step + 1) % 400 == 0 or last:
             print(json.dumps({"learned, top 1 and 3": found(False), "watched, top 1 and 3": found(True)}), flush=True)
-            checkpoint.save(out / "muon.safetensors", step + 1, {}, muon)
+            checkpoint.save(out / "muon.safetensors", step + 1, {}, orthogonal)
             checkpoint.save(out / "checkpoint.safetensors", step + 1, {"parts": parts}, optimizer)
             made = copy.deepcopy(model)
             made.vision_model.load_state_dict(parts.ema.state_dict())

@@ -118,6 +118,27 @@ def test_training_is_in_bfloat16_only_where_a_cpu_is_fast_at_it(recipes, monkeyp
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
+def test_muon_steps_alike_in_fp32(recipes, monkeypatch):
+    from precision import muon
+    from torch.optim import _muon
+
+    monkeypatch.setattr(_muon, "_zeropower_via_newtonschulz", _muon._zeropower_via_newtonschulz)  # put back afterwards
+
+    def step(capability: str, shape: tuple[int, int]) -> torch.Tensor:
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+        weight = torch.nn.Parameter(torch.zeros(shape))
+        weight.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        muon([weight], weight.device, weight_decay=0.0).step()
+        return weight.detach()
+
+    shapes = ((24, 8), (8, 24))
+    theirs = [step("AVX512", shape) for shape in shapes]
+    ours = [step("AVX2", shape) for shape in shapes]
+    for wanted, made in zip(theirs, ours):
+        torch.testing.assert_close(made, wanted, atol=0.05 * wanted.abs().max().item(), rtol=0)
+        assert not torch.equal(made, wanted), "it is the same function"
+
+
 def test_gradient_ratio(critic):
     x = torch.ones(3, requires_grad=True)
     assert critic.gradient_ratio(6 * x.sum(), 2 * x.sum(), x) == pytest.approx(3)
