@@ -67,7 +67,7 @@ class StyleMambaFusion(io.ComfyNode):
                 io.Float.Input("strength", **STRENGTH),
                 io.Mask.Input("mask", optional=True, tooltip=MASK_TOOLTIP),
             ],
-            outputs=[io.Latent.Output(display_name="latent", tooltip="The stylised latents, for Decode (StyleMamba).")],
+            outputs=[io.Latent.Output(display_name="latent", tooltip="The stylised latents, for VAE Decode (StyleMamba).")],
         )
 
     @classmethod
