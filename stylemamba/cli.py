@@ -94,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not hasattr(error, "format_message"):  # typer's usage errors have it; their classes moved between versions
             raise
         message = error.format_message().rstrip(".")  # empty where help was printed instead
-        return _complain(f"{message}; see `stylemamba --help`.", MISTAKE) if message else MISTAKE
+        context = getattr(error, "ctx", None)
+        command = "stylemamba" if context is None else context.command_path
+        return _complain(f"{message}; see `{command} --help`.", MISTAKE) if message else MISTAKE
 
 
 def _takes_unicode() -> bool:
@@ -138,7 +140,7 @@ def stylize(
     strength: Annotated[float, typer.Option(min=0, max=3, help="0 is the photo, 1 the style, more exaggerates.")] = 1.0,
     model: Model = None,
     style_file: Annotated[
-        str | None, typer.Option(metavar="FILE", callback=_named, help="A style trained with `stylemamba train`.")
+        str | None, typer.Option(metavar="FILE", callback=_named, help="In place of --style: a style trained with `stylemamba train`.")
     ] = None,
     style_image: Annotated[str | None, typer.Option(metavar="FILE", callback=_named, help="A picture whose style is taken.")] = None,
     style_image_weight: Annotated[
@@ -367,6 +369,8 @@ def evaluate(
     """
     from . import datasets, image_files
 
+    if template and clip is None:
+        raise StyleMambaError("--template is for the CLIP score; name a checkpoint with --clip, or leave it out.")
     chosen, photos = datasets.read_styles(styles), datasets.read_pictures(images)
     artworks = datasets.read_pictures(art) if art is not None else None
     if os.path.isfile(output):
@@ -380,10 +384,10 @@ def evaluate(
 
     done = 0
     with _interruptible(lambda: f"{done} of {len(photos) * len(chosen)} pictures were measured, no report was written."):
-        judge = evaluation.TaughtJudge(Judge, artworks) if artworks is not None else None
         pipe = _load_pipeline(model, device)
         content = metrics.vgg19_content(vgg, pipe.device) if vgg is not None else metrics.efficientnet_content(pipe.device)
         clip_score = metrics.ClipScore(clip, pipe, template or ["{}"]) if clip is not None else None
+        judge = evaluation.TaughtJudge(Judge, artworks) if artworks is not None else None  # last, as it learns for minutes
         with _progress("Evaluating", len(photos) * len(chosen)) as show, _memory_errors("A photo"):
 
             def count_up(finished: int, text: str) -> None:
@@ -474,6 +478,9 @@ def _one_style(style: list[str] | None, style_file: str | None, style_image: str
         raise StyleMambaError('--style is empty; describe the style in words, for example --style "a Monet painting".')
     if not style and style_file is None and style_image is None:
         raise StyleMambaError('No style was given; add --style "a Monet painting", --style-image PICTURE or --style-file FILE.')
+    if style_file is not None and (style or style_image is not None):
+        other = "--style" if style else "--style-image"
+        raise StyleMambaError(f"--style-file is a style of its own and takes no {other} beside it; leave one of them out.")
     if style_file is not None and not os.path.isfile(style_file):
         raise StyleMambaError(f"{style_file}: no such style file; check the path, or train one with `stylemamba train`.")
     return style[0].strip() if style else None
@@ -526,8 +533,9 @@ def _load_pipeline(model: str | None, device: str | None, style_file: str | None
     # What the hub's client and the model loaders raise for missing, private, foreign or damaged files.
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+        where = "" if model is None or os.path.isdir(model) else "is no folder here and "
         raise StyleMambaError(
-            f"The model {model or '(bundled)'} could not be loaded ({reason}); name a folder made by save_pretrained."
+            f"The model {model or '(bundled)'} {where}could not be loaded ({reason}); name a folder made by save_pretrained."
         ) from error
     pipe.to(device)
     pipe.set_progress_bar_config(disable=True)

@@ -81,7 +81,7 @@ def read_styles(file: str | Path) -> list[Style]:
     Empty lines and lines that start with # are left out; paths are relative to the file. ``a painting by Juan Gris | cubism``
 
     Raises:
-        StyleMambaError: when the file is missing, no text, or names no style, or a line a label alone.
+        StyleMambaError: when the file is missing, no text, or names no style, or a line a label alone or a style file that is missing.
     """
     file = Path(file)
     try:
@@ -96,7 +96,10 @@ def read_styles(file: str | Path) -> list[Style]:
         if bar and not text:
             raise StyleMambaError(f"Line {number} of {file} has no style before its | ({line.strip()}); write a sentence there.")
         if text and not text.startswith("#"):
-            styles.append(Style(text, label.lower(), file.parent / text if text.endswith(".safetensors") else None))
+            trained = file.parent / text if text.endswith(".safetensors") else None
+            if trained is not None and not trained.is_file():
+                raise StyleMambaError(f"Line {number} of {file} names the style file {trained}, which does not exist; check the path.")
+            styles.append(Style(text, label.lower(), trained))
     if not styles:
         raise StyleMambaError(f"{file} names no style; write one sentence a line.")
     return styles

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,6 +31,7 @@ from .tiling import TILE, stylise_in_tiles
 
 ANCHOR = "a photo"
 HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)  # a repository's, perhaps after its owner's; other names are paths
 SMALLEST = 32  # px; at less there is nothing that a style could be seen in
 LARGEST_WHOLE = 1536 * 1536  # pixels; larger photos are stylised in tiles, as one at once takes half a gigabyte a megapixel
 
@@ -82,7 +84,8 @@ class StyleMambaPipeline(DiffusionPipeline):
             **kwargs: as for `diffusers.DiffusionPipeline.from_pretrained`: ``dtype``, ``revision``, ``cache_dir``, ``token``, ...
 
         Raises:
-            StyleMambaError: when the folder is not a saved pipeline, or one of another version, or its tokenizer lacks packages.
+            StyleMambaError: when there is no such folder, or it is not a saved pipeline, or one of another version, or its tokenizer lacks
+                packages.
         """
         path = pretrained_model_name_or_path
         if path is None:
@@ -90,6 +93,10 @@ class StyleMambaPipeline(DiffusionPipeline):
             if not Path(path).is_dir():
                 raise StyleMambaError("This installation lacks the bundled model; install StyleMamba again, or name a model folder.")
         if not Path(path).is_dir():
+            if Path(path).exists():
+                raise StyleMambaError(f"{path} is a file; name the folder that its model was saved to.")
+            if not HUB_ID.fullmatch(str(path)):
+                raise StyleMambaError(f"{path}: no such folder; check the path.")
             # diffusers' own download refuses a pipeline with a part of another library's; its folder it loads.
             asked = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
             path = snapshot_download(str(path), allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"], **asked)

@@ -96,6 +96,8 @@ def test_a_folder_that_may_not_be_entered_is_named(tmp_path, monkeypatch):
 
 def test_a_styles_file_has_sentences_labels_and_style_files(tmp_path):
     path = tmp_path / "styles.txt"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "fire.safetensors").touch()
     for encoding in ("utf-8", "utf-8-sig"):
         path.write_text("a painting by Juan Gris | Cubism\n\n# mine\n雪\nown/fire.safetensors\n", encoding=encoding)
         assert read_styles(path) == [
@@ -103,6 +105,9 @@ def test_a_styles_file_has_sentences_labels_and_style_files(tmp_path):
             Style("雪"),
             Style("own/fire.safetensors", "", tmp_path / "own/fire.safetensors"),
         ]
+    path.write_text("fire\ngone.safetensors")
+    with pytest.raises(StyleMambaError, match=r"Line 2 of .*styles.txt names the style file .*gone.safetensors, which does not exist"):
+        read_styles(path)
     path.write_text("# nothing\n")
     with pytest.raises(StyleMambaError, match="names no style"):
         read_styles(path)
@@ -210,6 +215,7 @@ def test_mistakes_are_one_sentence(tmp_path, photos, art, tiny_model_dir, capsys
         "learned no style 'no such style'": ("--art", art),
         "judge needs two styles": ("--art", photos),
         "must have {}": ("--clip", "own", "--template", "a picture"),
+        "--template is for the CLIP score": ("--template", "a picture of {}"),
         "could not be loaded": ("--clip", tmp_path / "gone"),
         "There is no file": ("--vgg", tmp_path / "gone.pth"),
         "needs the package timm": ("--vgg", "timm"),
