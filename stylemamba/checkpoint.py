@@ -55,7 +55,8 @@ def load(path: str | os.PathLike, modules: dict[str, torch.nn.Module], optimizer
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            # Copies: the optimizer would keep the file mapped, and Windows lets no mapped file be replaced.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
         for name, module in modules.items():
             prefix = f"{name}/"
             module.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})

@@ -68,9 +68,11 @@ def write_style(path: str | os.PathLike, tensors: dict[str, torch.Tensor], info:
     """
     on_cpu = {name: value.detach().cpu() for name, value in tensors.items()}
     on_cpu = {name: value.contiguous() for name, value in factorise(on_cpu).items()}
+    # A name may come from a file whose name is no UTF-8; JSON escapes what that cannot hold.
+    text = json.dumps(info, ensure_ascii=False).encode(errors="backslashreplace").decode()
     try:
         with replacing(os.fspath(path)) as partial:
-            save_file(on_cpu, partial, metadata={"format": FORMAT, "info": json.dumps(info, ensure_ascii=False)})
+            save_file(on_cpu, partial, metadata={"format": FORMAT, "info": text})
     except (OSError, SafetensorError) as error:
         raise StyleMambaError(f"The style could not be written to {path}: {error}; choose a folder that exists and has room.") from error
 
@@ -86,7 +88,8 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = expand({name: file.get_tensor(name) for name in file.keys()})
+            # Copies: a style that is in use would keep the file mapped, and Windows lets no mapped file be replaced.
+            tensors = expand({name: file.get_tensor(name).clone() for name in file.keys()})
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise StyleMambaError(
             f"{path} is not a readable safetensors file ({error}); style files are made by `stylemamba train`."

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, StyleMambaPipeline
+from stylemamba import StyleMambaError, StyleMambaPipeline, checkpoint
 from stylemamba.low_rank import RANK
-from stylemamba.style_file import belongs_to
+from stylemamba.style_file import EMBEDDING, belongs_to, read_style, write_style
 from stylemamba.training import LossWeights, has_settled
 
 
@@ -261,6 +263,28 @@ def test_single_crops_train_on_every_photo(tiny_pipeline, photos):
     assert any(not torch.equal(value, other[name]) for name, value in trained.items())
     # The second-order loss compares steps with the same picture: the first step has none to compare with, every second has another one.
     assert [row["second_order"] != 0 for row in history] == [False, False, True, False, True, False]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not tell what is mapped")
+def test_files_that_were_read_are_not_kept_mapped(tmp_path):
+    """Windows would not let them be replaced."""
+    module = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    checkpoint.save(tmp_path / "state.safetensors", 1, {"module": module}, optimizer)
+    write_style(tmp_path / "style.safetensors", {EMBEDDING: torch.ones(4)}, {"prompt": "fire", "base": ""})
+    checkpoint.load(tmp_path / "state.safetensors", {"module": module}, optimizer)
+    tensors, _ = read_style(tmp_path / "style.safetensors")
+    assert tensors and optimizer.state and str(tmp_path) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_style_can_be_named_by_a_file_whose_name_is_no_text(tmp_path):
+    path, name = tmp_path / "style.safetensors", os.fsdecode(b"caf\xe9")
+    write_style(path, {EMBEDDING: torch.ones(4)}, {"prompt": "\u96ea", "base": "", "name": name})
+    assert read_style(path)[1]["name"] == name
+    with safe_open(path, "pt") as file:
+        assert "\u96ea" in file.metadata()["info"], "other texts stay readable"
 
 
 def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
