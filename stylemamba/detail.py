@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from .resizing import enlarged_rows, resized
+
 RADIUS = 2  # of the window, in pixels
 EPSILON = 1e-4  # contrasts of less than a hundredth are too faint to say what the style does with contrasts
 VAE_EPSILON = 1e-3  # and of less than three where a VAE has drawn both pictures, each a little wrong
@@ -15,8 +17,7 @@ def scaled_down(photo: torch.Tensor, resolution: int) -> torch.Tensor:
     height, width = photo.shape[2:]
     scale = resolution / min(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    channels = [F.interpolate(as_floats(c), size, mode="bicubic", antialias=True, align_corners=False) for c in photo.split(1, 1)]
-    return torch.cat(channels, 1).clamp_(0, 1)
+    return torch.cat([resized(as_floats(channel), size) for channel in photo.split(1, 1)], 1).clamp_(0, 1)
 
 
 def restore_lost(styled: torch.Tensor, seen: torch.Tensor, photo: torch.Tensor, kept: torch.Tensor | float = 0.0) -> torch.Tensor:
@@ -62,12 +63,12 @@ def restore_detail(styled: torch.Tensor, small: torch.Tensor, photo: torch.Tenso
     # Enlarged to the photo's width here, and to its height band by band.
     styled, light = (F.interpolate(x, (x.shape[2], width), mode="bicubic", align_corners=False) for x in (styled, light))
     gain = F.interpolate(gain, (gain.shape[2], width), mode="bilinear", align_corners=False)
-    smooth, linear = (_enlarging(small.shape[2], height, mode).to(small) for mode in ("bicubic", "bilinear"))
     bands = []
     for rows in (slice(top, top + BAND) for top in range(0, height, BAND)):
         band = as_floats(photo[:, :, rows]).to(styled)
-        detail = _luminance(band) - _enlarged(light, smooth[rows])
-        picture = _enlarged(styled, smooth[rows]).addcmul(_enlarged(gain, linear[rows]), detail).add(band, alpha=kept).clamp(0, 1)
+        larger, before = (enlarged_rows(x, rows, height, "bicubic") for x in (styled, light))
+        detail = _luminance(band) - before
+        picture = larger.addcmul(enlarged_rows(gain, rows, height, "bilinear"), detail).add(band, alpha=kept).clamp(0, 1)
         bands.append(picture if photo.is_floating_point() else picture.mul_(255).round_().byte())
     return torch.cat(bands, 2)
 
@@ -79,18 +80,6 @@ def _gain(styled: torch.Tensor, light: torch.Tensor, epsilon: float) -> torch.Te
     covariance = _window_mean(light * styled) - mean * _window_mean(styled)
     # A gain beyond 2 is chance: it would turn the noise of a flat area into a texture.
     return (covariance / (variance + epsilon)).clamp_(-2, 2)
-
-
-def _enlarging(size: int, larger: int, mode: str) -> torch.Tensor:
-    """The matrix (larger, size) of an interpolation along one axis."""
-    return F.interpolate(torch.eye(size)[None, None], (larger, size), mode=mode, align_corners=False)[0, 0]
-
-
-def _enlarged(picture: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Some rows (B, C, n, W) of an enlarged picture (B, C, h, W), by those rows (n, h) of the matrix."""
-    used = rows.any(0).nonzero()
-    first, last = int(used[0]), int(used[-1])
-    return rows[:, first : last + 1] @ picture[:, :, first : last + 1]
 
 
 def as_floats(photo: torch.Tensor) -> torch.Tensor:

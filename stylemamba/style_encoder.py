@@ -8,6 +8,7 @@ from einops import rearrange
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import StyleMambaError
+from .resizing import resized
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class StyleEncoder:
         size = int(vision.num_patches**0.5) * patch if naflex else vision.image_size
         pixels = images  # a picture of the right size would come out of the interpolation unchanged, but its way back takes time
         if images.shape[2:] != (size, size):
-            pixels = F.interpolate(images, (size, size), mode="bicubic", align_corners=False, antialias=True)
+            pixels = resized(images, (size, size))
         pixels = ((pixels - self.mean) / self.std).to(self.model.dtype)
         if naflex:  # SigLIP 2 NaFlex takes patches and their grid instead of pixels
             grid = torch.full((len(images), 2), size // patch, device=pixels.device)
