@@ -172,13 +172,21 @@ def _to_srgb(picture: Image.Image) -> Image.Image:
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in ImageCms.getProfileDescription(source):
+            if picture.mode != "RGB" or not _is_srgb(source):
                 picture = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         except (ImageCms.PyCMSError, OSError, ValueError):  # a damaged or mismatched profile: take the numbers as they are
             pass
     picture = picture.convert("RGB")
     picture.info.clear()
     return picture
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Whether a profile leaves RGB as it is, but for rounding. Its name would not tell: there is linear sRGB as well."""
+    levels = np.linspace(0, 255, 6).round().astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    seen = ImageCms.profileToProfile(Image.fromarray(colours), profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return np.abs(np.asarray(seen).astype(int) - colours).max() <= 2
 
 
 def _from_array(source: Any, name: str) -> list[Image.Image]:

@@ -159,6 +159,18 @@ def test_another_colour_profile_is_converted_to_srgb():
     assert green > red
 
 
+def test_a_linear_profile_is_converted_whatever_its_name():
+    picture = Image.new("RGB", (4, 4), (55, 55, 55))
+    picture.info["icc_profile"] = _linear_srgb()
+    assert load_image(picture).getpixel((0, 0)) == pytest.approx((128,) * 3, abs=1)
+
+
+def test_srgb_is_left_as_it_is(pixels):
+    picture = Image.fromarray(pixels)
+    picture.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert np.array_equal(np.asarray(load_image(picture)), pixels)
+
+
 def test_a_damaged_profile_and_damaged_exif_do_not_cost_the_picture(pixels):
     picture = Image.fromarray(pixels)
     picture.info["icc_profile"] = b"nothing of the kind"
@@ -254,9 +266,16 @@ def test_a_small_overshoot_of_resampling_is_clipped():
 
 
 def _profile_with_swapped_primaries() -> bytes:
-    """The sRGB profile with the red and the green column's tags exchanged and no name: numbers for red then mean green."""
+    """The sRGB profile with the red and the green column's tags exchanged: numbers for red then mean green."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    profile = profile.replace(b"rXYZ", b"tmp_").replace(b"gXYZ", b"rXYZ").replace(b"tmp_", b"gXYZ")
-    for encoding in ("ascii", "utf-16-be"):
-        profile = profile.replace("sRGB".encode(encoding), "test".encode(encoding))
-    return profile
+    return profile.replace(b"rXYZ", b"tmp_").replace(b"gXYZ", b"rXYZ").replace(b"tmp_", b"gXYZ")
+
+
+def _linear_srgb() -> bytes:
+    """The sRGB profile, by its name too, with straight lines for curves: each becomes a power (function 0) of 1."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    at = profile.find(b"para\0\0\0\0")
+    while at >= 0:
+        profile[at + 8 : at + 16] = bytes([0, 0, 0, 0, 0, 1, 0, 0])
+        at = profile.find(b"para\0\0\0\0", at + 1)
+    return bytes(profile)
