@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TILE = 1024  # pixels a side, overlaps included
 MARGIN = 16  # latent pixels on each side; neighbours overlap by twice that
-SAMPLES = 448  # windows that tell the group norms' moments with tiles of that size; together they take the memory of a tile
+SAMPLES = 448  # windows that tell the group norms' moments with tiles of that size and a VAE of factor 4, the memory of a tile together
 SAMPLE = 12  # latent pixels a side
 RIM = 2  # of these on each side, which the padding at a window's border has touched most and which do not count
 RIDGE = 0.2  # how much the windows' weights resist; see `_calibrated`
@@ -157,7 +157,8 @@ class _Grid:
         # No shorter than an overlap, or more than two tiles would meet in one.
         step = max((side // pipe.vae_scale_factor - 2 * MARGIN) // period, -(-2 * MARGIN // period)) * period
         self.tiles = [_Tile(*pair) for pair in product(_spans(height, step), _spans(width, step))]
-        self.samples = list(_samples(height, width, max(SAMPLES * side**2 // TILE**2, 1)))
+        samples = SAMPLES * (4 * side) ** 2 // (pipe.vae_scale_factor * TILE) ** 2
+        self.samples = list(_samples(height, width, max(samples, 1)))
 
     def __iter__(self) -> Iterator[_Tile]:
         for tile in self.tiles:

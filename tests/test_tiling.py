@@ -1,5 +1,7 @@
 """Large photos in tiles: the same picture as at once."""
 
+from types import SimpleNamespace
+
 import accelerate
 import numpy as np
 import pytest
@@ -133,6 +135,15 @@ def test_tiles_are_made_again_when_the_estimate_was_far_off(tiny_pipeline, small
     vae_calls.clear()
     tiny_pipeline(photo, "ink")
     assert vae_calls.count("encode_images") == 2 * enough
+
+
+@pytest.mark.parametrize("factor", [4, 8])
+@pytest.mark.parametrize("side", [1024, 512])
+def test_the_windows_that_tell_the_moments_take_no_more_than_a_tile(factor, side):
+    pipe = SimpleNamespace(vae_scale_factor=factor, fusion=SimpleNamespace(config=SimpleNamespace(patch_size=2)))
+    grid = tiling._Grid(pipe, 4096 // factor, 4096 // factor, side)
+    pixels = [(rows.window.stop - rows.window.start) * (columns.window.stop - columns.window.start) for rows, columns in grid.samples]
+    assert 0.5 * side**2 < factor**2 * sum(pixels) <= side**2
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 1, 9), (2, 8, 9, 1)])
