@@ -10,6 +10,7 @@ import gc
 import io
 import json
 import os
+import re
 import sys
 import time
 import warnings
@@ -571,22 +572,26 @@ def _memory_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or re.search("allocate memory|out of memory", str(error)):
             raise StyleMambaError(f"{name} needs more memory than there is; choose a smaller one or another --device.") from error
         raise
+
+
+def _is_terminal(stream: io.TextIOBase | None) -> bool:
+    return stream is not None and stream.isatty()  # none where it was closed before the start
 
 
 @contextlib.contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """A progress bar on stderr when that is a terminal; gives a function that shows how much is done and a word on it."""
-    if not sys.stderr.isatty():
+    if not _is_terminal(sys.stderr):
         yield lambda completed, text: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=_is_terminal(sys.stdout)) as bar:
         task = bar.add_task("", total=total)
         yield lambda completed, text: bar.update(task, completed=completed, description=text)
 

@@ -6,6 +6,7 @@ import re
 import secrets
 import stat
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -208,12 +209,14 @@ def _cut(name: str, size: int) -> str:
 
 
 def _unique(stems: Iterable[Path]) -> list[str]:
-    """PNG names; one that is already taken (photo.jpg beside photo.png) gets a number."""
-    names: dict[str, None] = {}
+    """PNG names; one that is already taken (photo.jpg beside photo.png, or Photo.jpg) gets a number."""
+    names: dict[str, str] = {}
+    # macOS and Windows take two names for one that differ in case only, or in how an accent is written.
+    same = lambda name: unicodedata.normalize("NFC", name).casefold()
     for stem in stems:
         name, number = f"{stem}.png", 1
-        while name in names:
+        while same(name) in names:
             number += 1
             name = f"{stem}-{number}.png"
-        names[name] = None
-    return list(names)
+        names[same(name)] = name
+    return list(names.values())

@@ -612,3 +612,15 @@ def test_a_picture_gives_the_style_and_words_mix_with_it(run, folder):
     assert report["images"][0]["output"] == "photo-fire-red.png"  # beside the picture of the words alone
     code, _, err = run("stylize", "photo.jpg", "--style-image", "none.png")
     assert code == 2 and "none.png: no such file" in err
+
+
+def test_progress_is_shown_without_a_stdout(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setattr(sys, "stdout", None)  # as after >&-
+    with cli._progress("Stylising", 2) as show:
+        show(1, "photo.jpg")
+    assert "Stylising" in terminal.getvalue()

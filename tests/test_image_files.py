@@ -22,6 +22,12 @@ def test_a_photo_by_two_names_is_one():
     assert find_images(["a.png", "./a.png", "in/../a.png", "in", "link/b.png", "-"]) == ["a.png", "in/b.png", "-"]
 
 
+def test_names_that_some_systems_take_for_one_get_numbers():
+    images = ["a/IMG.jpg", "b/img.jpg", "a/caf\u00e9.png", "b/cafe\u0301.png"]
+    made = name_outputs(images, "out/", "fire", many=True)
+    assert [os.path.basename(name) for name in made] == ["IMG-fire.png", "img-fire-2.png", "caf\u00e9-fire.png", "cafe\u0301-fire-2.png"]
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
