@@ -117,7 +117,9 @@ class StyleMambaTrain(io.ComfyNode):
         for name, limits in LIMITS.items():
             if name in settings:
                 in_range(name, settings[name], limits)
-        photos = [photo.cpu().numpy() for batch in images for photo in picture_to_rgb(batch).movedim(1, -1)]
+        # Bytes, and one photo at a time: the photos are in memory already, at four bytes a value.
+        singly = (photo[None] for batch in images for photo in batch)
+        photos = [(255 * picture_to_rgb(photo)[0].movedim(0, -1)).round().byte().cpu().numpy() for photo in singly]
         return io.NodeOutput(_train(photos, **settings))
 
 

@@ -1,6 +1,7 @@
 """The pipeline: a photo and a sentence -> the photo in the style that the sentence describes."""
 
 import contextlib
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         self._style_tensors: dict[str, torch.Tensor] = {}
         self._untouched: dict[str, torch.Tensor] = {}  # the base fusion's values of what the loaded style changed
         self._prompts: dict = {}
+        self._pictures: dict = {}
         self._tiling: bool | None = None
         self._graphs: tuple[tuple, tuple] | None = None  # where the weights lie that they read, and the graphs
 
@@ -114,11 +116,12 @@ class StyleMambaPipeline(DiffusionPipeline):
                     f"The fusion in {path} lacks {missing[0]!r} and {len(missing) - 1} other parameters, so another version of StyleMamba "
                     "saved it; use that version, or train the model again."
                 )
-            if not {"dtype", "torch_dtype"} & set(kwargs):
-                # The files may be smaller than what a CPU computes fast.
+            # The files may be smaller than what a CPU computes fast; and diffusers before 0.40 does not know `dtype`.
+            dtype = kwargs.get("dtype", kwargs.get("torch_dtype", torch.float32))
+            if isinstance(dtype, torch.dtype):
                 for part in pipe.components.values():
                     if isinstance(part, torch.nn.Module):
-                        part.float()
+                        part.to(dtype)
         return pipe
 
     @classmethod
@@ -219,7 +222,25 @@ class StyleMambaPipeline(DiffusionPipeline):
             shown = StyleEncoder(self.style_encoder, self.tokenizer).encode_image(
                 images.to(self.style_encoder.device, torch.float32, copy=True)
             )
-            return self.fusion.bank.recognise(shown.to(self.fusion.device)).to(shown.device)
+            return self._recognised(shown)
+
+    @torch.no_grad()
+    def _recognised(self, shown: torch.Tensor) -> torch.Tensor:
+        return self.fusion.bank.recognise(shown.to(self.fusion.device)).to(shown.device)
+
+    def _seen(self, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the style encoder makes (1, E) of a picture, and its palette (4, 4); kept, as one picture serves a folder of photos."""
+        encoder = self.style_encoder
+        key = (hashlib.blake2b(picture.tobytes()).digest(), picture.size, id(encoder), encoder.dtype, encoder.device)
+        if key not in self._pictures:
+            with torch.inference_mode(False), torch.no_grad():
+                pixels = _to_tensor(picture)
+                shown = StyleEncoder(encoder, self.tokenizer).encode_image(pixels.to(encoder.device))
+                palette = palette_of(pixels)
+            if len(self._pictures) >= 64:
+                self._pictures.pop(next(iter(self._pictures)))
+            self._pictures[key] = shown, palette
+        return self._pictures[key]
 
     def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
         """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates.
@@ -337,9 +358,8 @@ class StyleMambaPipeline(DiffusionPipeline):
             and all(isinstance(item, tuple) and len(item) == 2 for item in style_image)
         ):
             style_image, weights = zip(*style_image)
-        pictures = [_to_tensor(picture) for picture in load_images(style_image)]
-        shown = torch.cat([self.encode_style_image(picture) for picture in pictures])
-        palettes = torch.stack([palette_of(picture) for picture in pictures])
+        shown, palettes = zip(*(self._seen(picture) for picture in load_images(style_image)))
+        shown, palettes = self._recognised(torch.cat(shown)), torch.stack(palettes)
         if weights is not None:
             shown = blend_styles(shown, weights)[None]
             palettes = torch.einsum("n,nij->ij", palettes.new_tensor(weights) / sum(weights), palettes)[None]

@@ -11,7 +11,7 @@ from PIL import Image
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline, pipeline
-from stylemamba.pipeline import blend_styles
+from stylemamba.pipeline import StyleEncoder, blend_styles
 from stylemamba.style_file import base_hash
 
 
@@ -202,6 +202,18 @@ def test_a_dict_of_prompts_is_blended_by_its_weights(tiny_pipeline):
     assert torch.equal(made({"charcoal": 1.0, "a mosaic": 0.0}), alone)
     assert torch.allclose(made({"charcoal": 2, "a mosaic": 2}), made({"a mosaic": 0.5, "charcoal": 0.5}), atol=1e-5)
     assert not torch.equal(made({"charcoal": 1, "a mosaic": 1}), alone) and not torch.equal(alone, other)
+
+
+def test_a_style_picture_is_looked_at_once(tiny_pipeline, monkeypatch):
+    looks, look = [], StyleEncoder.encode_image
+    monkeypatch.setattr(StyleEncoder, "encode_image", lambda self, images: (looks.append(1), look(self, images))[1])
+    red, blue = (np.full((8, 8, 3), colour, np.uint8) for colour in ((255, 0, 1), (1, 0, 255)))
+    first, again = (tiny_pipeline(photo(), style_image=red, output_type="pt").images for _ in range(2))
+    assert len(looks) == 1 and torch.equal(first, again)
+    red[:] = blue  # the same array now shows another picture
+    other = tiny_pipeline(photo(), style_image=red, output_type="pt").images
+    assert len(looks) == 2 and not torch.equal(first, other)
+    assert torch.equal(other, tiny_pipeline(photo(), style_image=blue, output_type="pt").images)
 
 
 def test_style_images_are_blended_by_their_weights_and_with_the_prompt(tiny_pipeline):
