@@ -118,10 +118,11 @@ class StyleMambaPipeline(DiffusionPipeline):
                 )
             # The files may be smaller than what a CPU computes fast; and diffusers before 0.40 does not know `dtype`.
             dtype = kwargs.get("dtype", kwargs.get("torch_dtype", torch.float32))
-            if isinstance(dtype, torch.dtype):
-                for part in pipe.components.values():
-                    if isinstance(part, torch.nn.Module):
-                        part.to(dtype)
+            for part in pipe.components.values():
+                if isinstance(part, torch.nn.Module) and dtype == torch.float32:
+                    part.float()
+                elif isinstance(part, torch.nn.Module) and isinstance(dtype, torch.dtype) and part.dtype != dtype:
+                    part.to(dtype)
         return pipe
 
     @classmethod

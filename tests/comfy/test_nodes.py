@@ -93,7 +93,7 @@ def test_black_mask_of_load_image_is_no_mask_and_any_other_is_one(five_steps, fi
 
 def test_masks_of_another_size_fit_and_of_another_number_do_not(five_steps, fire):
     photo, mask = image(48, 32), torch.ones(1, 100, 10)
-    assert torch.allclose(five_steps(photo, fire, mask=mask), five_steps(photo, fire), atol=1e-5)
+    assert torch.allclose(five_steps(photo, fire, mask=mask), five_steps(photo, fire), atol=1e-4)
     with pytest.raises(StyleMambaError, match="2 masks for 1 picture"):
         five_steps(photo, fire, mask=torch.ones(2, 32, 48))
 
