@@ -9,7 +9,7 @@ KEYS = -0.75  # the sharpness of torch's bicubic interpolation (Keys, 1981)
 def resized(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Pictures (B, C, H, W) at another size, bicubic and antialiased; differentiable.
 
-    Apple's MPS lacks the gradient, and before torch 2.8 the function as well. There it is a product with a matrix for each axis.
+    Apple's MPS lacks the gradient, and in older versions of torch the function as well. There it is a product with a matrix for each axis.
     """
     if not _needs_matrices(pictures.device):
         return F.interpolate(pictures, size, mode="bicubic", antialias=True, align_corners=False)
@@ -35,17 +35,16 @@ def enlarged_rows(pictures: torch.Tensor, rows: slice, height: int, mode: str) -
     place = (torch.arange(*rows.indices(height), dtype=torch.float64) + 0.5) * length / height - 0.5
     if mode == "bilinear":
         place = place.clamp(min=0)
-        before = place.floor()
-        along = place - before
+    before = place.floor()
+    along = place - before
+    if mode == "bilinear":
         offsets, weights = (0, 1), [1 - along, along]
     else:
-        before = place.floor()
-        along = place - before
         offsets, weights = (-1, 0, 1, 2), [_far(along + 1), _near(along), _near(1 - along), _far(2 - along)]
     taken = (before[:, None] + torch.tensor(offsets)).long().clamp(0, length - 1)
     first, last = int(taken.min()), int(taken.max())
     matrix = torch.zeros(len(place), last - first + 1, dtype=torch.float64).scatter_add_(1, taken - first, torch.stack(weights, 1))
-    return matrix.to(pictures) @ pictures[:, :, first : last + 1]
+    return matrix.to(pictures.dtype).to(pictures.device) @ pictures[:, :, first : last + 1]
 
 
 def _near(x: torch.Tensor) -> torch.Tensor:
