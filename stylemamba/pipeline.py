@@ -204,17 +204,16 @@ class StyleMambaPipeline(DiffusionPipeline):
         if odd := [type(each).__name__ for each in prompts if not isinstance(each, str)]:
             raise StyleMambaError(f"A prompt of the list is a {odd[0]}; give sentences, and one dict alone to blend its sentences.")
         key = (prompts, source_prompt, id(self.style_encoder), self.style_encoder.dtype, self.style_encoder.device)
-        if key not in self._prompts:
+
+        def embed() -> torch.Tensor:
             encode = StyleEncoder(self.style_encoder, self.tokenizer).encode_text
-            with torch.inference_mode(False), torch.no_grad():
-                style = encode(list(prompts))
-                if source_prompt != ANCHOR:
-                    source, anchor = encode([source_prompt, ANCHOR])
-                    style = F.normalize(style - source + anchor, dim=-1)
-            if len(self._prompts) >= 64:
-                self._prompts.pop(next(iter(self._prompts)))
-            self._prompts[key] = style
-        return self._prompts[key]
+            style = encode(list(prompts))
+            if source_prompt == ANCHOR:
+                return style
+            source, anchor = encode([source_prompt, ANCHOR])
+            return F.normalize(style - source + anchor, dim=-1)
+
+        return _recalled(self._prompts, key, embed)
 
     def encode_style_image(self, images: torch.Tensor) -> torch.Tensor:
         """The style embeddings (B, E), unit length, of pictures (B, 3, H, W) in 0..1 that show a style, as sentences of the styles that the
@@ -233,15 +232,12 @@ class StyleMambaPipeline(DiffusionPipeline):
         """What the style encoder makes (1, E) of a picture, and its palette (4, 4); kept, as one picture serves a folder of photos."""
         encoder = self.style_encoder
         key = (hashlib.blake2b(picture.tobytes()).digest(), picture.size, id(encoder), encoder.dtype, encoder.device)
-        if key not in self._pictures:
-            with torch.inference_mode(False), torch.no_grad():
-                pixels = _to_tensor(picture)
-                shown = StyleEncoder(encoder, self.tokenizer).encode_image(pixels.to(encoder.device))
-                palette = palette_of(pixels)
-            if len(self._pictures) >= 64:
-                self._pictures.pop(next(iter(self._pictures)))
-            self._pictures[key] = shown, palette
-        return self._pictures[key]
+
+        def look() -> tuple[torch.Tensor, torch.Tensor]:
+            pixels = _to_tensor(picture)
+            return StyleEncoder(encoder, self.tokenizer).encode_image(pixels.to(encoder.device)), palette_of(pixels)
+
+        return _recalled(self._pictures, key, look)
 
     def fuse(self, latents: torch.Tensor, style: torch.Tensor, strength: float = 1.0, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
         """Stylises latents: ``latents + strength * (fusion(latents, style) - latents)``; a strength over 1 exaggerates.
@@ -540,6 +536,17 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
         raise StyleMambaError(f"The weights {list(weights)} cannot blend styles; give each a number from 0 up, and not all of them 0.")
     blend = ((shares / shares.sum())[:, None] * styles)[shares > 0]
     return blend[0] if len(blend) == 1 else blend / blend.norm(dim=-1).sum()  # rows of a blend are shorter than others
+
+
+def _recalled(made: dict, key: tuple, make: Callable):
+    """What ``make`` gives, made once for a key; of more than 64 the oldest is forgotten."""
+    if key not in made:
+        with torch.inference_mode(False), torch.no_grad():
+            value = make()
+        if len(made) >= 64:
+            made.pop(next(iter(made)))
+        made[key] = value
+    return made[key]
 
 
 def _is_within(value: object, low: float, high: float) -> bool:
