@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 TURNS = tuple(product((False, True), repeat=3))
 # Correlation: two styles of one photo have about 0.4 and more, unrelated photos 0.1.
 LEAST_LIKENESS = 0.25
+# Of the latents' deviation: how far a whole style moves them, and what is no move at all but rounding.
+WHOLE_STYLE, ROUNDING = 0.5, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Photo:
         """The photo of a latent, turned and picked from its batch as other nodes have turned and picked the samples.
 
         None where there is none, or the samples are no longer of it. What blends and samplers make of a latent is still like it, and most
-        like it the right way round.
+        like it the right way round. So is another photo of the same scene in a batch, and it is decoded by itself where it differs.
         """
         photo, samples = latent.get(cls.KEY), latent["samples"]
         if photo is None or photo.samples is samples:
@@ -55,7 +57,7 @@ class Photo:
 
         swap, upwards, leftwards = turn
         left, right, top, bottom = self.padding[2:] + self.padding[:2] if swap else self.padding
-        return replace(
+        photo = replace(
             self,
             samples=samples,
             pixels=moved(self.pixels.movedim(-1, 1)).movedim(1, -1),
@@ -64,6 +66,32 @@ class Photo:
             kept=moved(self.kept),
             region=moved(self.region),
             colours=tuple((palette, moved(amount)) for palette, amount in self.colours),
+        )
+        return photo._changed_from(moved(self.samples).to(samples))
+
+    def _changed_from(self, known: torch.Tensor) -> Photo:
+        """Where another node gave the samples other values than those ``known``, as one does that puts two latents together: a style was
+        applied there as well, and the less is left of the photo, and of a style picture's colours, the further they are from these."""
+        import torch.nn.functional as F
+
+        change = (self.samples - known).square().mean(1, keepdim=True).sqrt() / known.std((1, 2, 3), keepdim=True)
+        if not (change > ROUNDING).any():
+            return self
+        height, width = self.pixels.shape[1:3]
+        left, right, top, bottom = self.padding
+        padded = height + top + bottom, width + left + right
+
+        def at_photo_size(x, **how):
+            return F.interpolate(x.float(), padded, **how)[:, :, top : top + height, left : left + width].to(self.pixels.device)
+
+        # One more around them, as far as the decoder spreads a change.
+        changed = at_photo_size(F.max_pool2d((change > ROUNDING).float(), 3, 1, 1), mode="nearest")
+        left_over = 1 - at_photo_size((change / WHOLE_STYLE).clamp(max=1), mode="bilinear")
+        return replace(
+            self,
+            kept=self.kept * left_over,
+            region=1 - (1 - self.region) * (1 - changed),
+            colours=tuple((palette, amount * left_over) for palette, amount in self.colours),
         )
 
 

@@ -48,13 +48,52 @@ def test_detail_comes_from_the_photo_that_was_picked_from_the_batch(run, model, 
     assert torch.allclose(picture, photos[1:].expand(3, -1, -1, -1), atol=1e-5)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_blend_of_two_fusions_keeps_the_photo(run, model, fire, image, share):
-    photo = image(50, 39)
+@pytest.fixture
+def halves(image):
+    """A mask of the left half of a photo of 64 x 32 px, and one of the right half."""
+    left = torch.zeros(1, 32, 64)
+    left[:, :, :32] = 1
+    return left, left.flip(-1)
+
+
+def test_two_fusions_put_together_show_both_styles(run, model, fire, image, halves):
+    photo, snow = image(64, 32), run("StyleEmbedding", model, "snow and ice")
     latent = run("VAEEncode", model, photo)
-    mild, full = (run("Fusion", model, latent, fire, strength, mask) for strength, mask in ((0.2, None), (1.0, torch.zeros(1, 39, 50))))
-    blend = with_samples(full, torch.lerp(mild["samples"], full["samples"], share))
-    assert torch.allclose(run("Decode", model, blend), photo, atol=1e-6), "the photo of the first latent, wholly masked there"
+    ours, theirs = (run("Fusion", model, latent, style, 1.0, mask) for style, mask in zip((fire, snow), halves))
+    at_left = halves[0][:, None, ::4, ::4]
+    both = with_samples(ours, ours["samples"] * at_left + theirs["samples"] * (1 - at_left))  # as LatentCompositeMasked does
+    picture, left, right = (run("Decode", model, each) for each in (both, ours, theirs))
+    far = lambda a, b, columns: (a - b)[:, :, columns].abs().mean()  # noqa: E731
+    for alone, columns in ((left, slice(0, 20)), (right, slice(44, 64))):
+        assert far(picture, alone, columns) < far(picture, photo, columns) / 2
+    again = run("Decode", model, run("Fusion", model, both, fire, 0.0, halves[0]))
+    assert far(again, picture, slice(44, 64)) < 1e-5, "a mask after that leaves what is outside it"
+
+
+def test_as_much_of_the_photo_is_kept_as_another_node_left(run, model, fire, image, halves):
+    latent = run("Fusion", model, run("VAEEncode", model, image(64, 32)), fire, 0.4, halves[0])
+    photo, samples = latent["stylemamba_photo"], latent["samples"]
+    known = lambda moves: type(photo).of(with_samples(latent, samples + moves * samples.std()))  # noqa: E731
+    places = torch.tensor([10, 40, 52, 58])  # where columns 2, 10, 13 and 14 of the latents are
+    moves = torch.zeros_like(samples)
+    rounded = known(moves + 1e-4)
+    assert torch.equal(rounded.kept, photo.kept) and torch.equal(rounded.region, photo.region)
+    assert torch.allclose(photo.kept[0, 0, 16, places], torch.tensor([0.6, 1.0, 1.0, 1.0]))
+    moves[..., 12:14], moves[..., 14:] = 0.25, 1
+    changed = known(moves)
+    kept = changed.kept[0, 0, 16, places]
+    assert torch.allclose(kept[[0, 1, 3]], torch.tensor([0.6, 1.0, 0.0]), atol=1e-6) and 0.2 < kept[2] < 0.8
+    assert torch.equal(changed.region[0, 0, 16, places], torch.tensor([1.0, 0.0, 1.0, 1.0]))
+
+
+def test_another_photo_of_the_same_scene_in_the_batch_is_not_the_first_one(run, model, fire, image, halves):
+    photo = image(64, 32)
+    first = run("Fusion", model, run("VAEEncode", model, photo), fire, 1.0, halves[0])
+    frame = first["samples"].clone()
+    frame[..., 10:] += frame.std()  # something is brighter
+    pictures = run("Decode", model, with_samples(first, torch.cat([first["samples"], frame])))  # as Latent Batch does
+    errors = (pictures[:, :, 44:] - photo[:, :, 44:]).abs().mean((1, 2, 3))
+    assert errors[0] < 1e-6 and errors[1] > 0.02
 
 
 def test_other_latents_in_its_place_are_decoded_without_the_photo(run, model, fire, image):
