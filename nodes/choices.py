@@ -1,4 +1,7 @@
-"""Files and folders that a user chooses by name. Where another node will say the name, ComfyUI gives None before it runs."""
+"""Files and folders that a user chooses by name.
+
+Where another node will say the name, ComfyUI gives None before it runs; where none can be chosen, it gives nothing, and says so itself.
+"""
 
 from __future__ import annotations
 

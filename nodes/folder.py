@@ -67,7 +67,7 @@ class StyleMambaLoadFolder(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, folder):
+    def validate_inputs(cls, folder=None):
         return mistake(_folder, folder)
 
     @classmethod

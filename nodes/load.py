@@ -40,7 +40,7 @@ class StyleMambaLoadModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model):
+    def validate_inputs(cls, model=None):
         return model == BUNDLED or mistake(_model_folder, model)
 
     @classmethod
@@ -92,7 +92,7 @@ class StyleMambaLoadParts(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, vae, siglip):
+    def validate_inputs(cls, vae=None, siglip=None):
         first = mistake(_vae_folder, vae)
         return mistake(_siglip_folder, siglip) if first is True else first
 
@@ -135,7 +135,7 @@ class StyleMambaLoadStyle(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, style_file):
+    def validate_inputs(cls, style_file=None):
         return mistake(_style_file, style_file)
 
     @classmethod

@@ -59,8 +59,12 @@ def style_files() -> dict[str, Path]:
 
 def fingerprint(paths: Iterable[Path]) -> list[tuple]:
     """Changes when one of the files, or a file in one of the folders, does."""
-    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()]
+    files = [file for path in paths for file in ([path] if path.is_file() else _files_in(path)) if file.is_file()]
     return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(Path(inner, name) for inner, _, names in walk(folder) for name in names)
 
 
 def _walk():

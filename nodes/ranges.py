@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 
 def in_range(name: str, value: float, limits: dict[str, float]) -> None:
-    """Refuses what is not a number from ``limits["min"]`` to ``limits["max"]``, which the node's schema has as well.
+    """Refuses what is not a number from ``limits["min"]`` to ``limits["max"]``, which the node's schema has as well; whole where these are.
 
     Raises:
         StyleMambaError: which calls the number by ``name``.
@@ -14,6 +14,10 @@ def in_range(name: str, value: float, limits: dict[str, float]) -> None:
     from stylemamba import StyleMambaError
 
     low, high = limits["min"], limits["max"]
-    if not (isinstance(value, Real) and low <= value <= high):
-        value, low, high = (f"{number:g}" if isinstance(number, float) else number for number in (value, low, high))
-        raise StyleMambaError(f"The {name.replace('_', ' ')} is {value}; use {low} to {high}.")
+    kind = Integral if isinstance(low, int) else Real
+    if not (isinstance(value, kind) and low <= value <= high):
+        use = f"{low:g} to {high:g}" if kind is Real else f"{low} to {high}"
+        if not isinstance(value, kind):
+            use = f"a {'whole ' * (kind is Integral)}number from {use}"
+        value = f"{value:g}" if kind is Real and isinstance(value, float) else repr(value)
+        raise StyleMambaError(f"The {name.replace('_', ' ')} is {value}; use {use}.")

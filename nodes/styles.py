@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from .images import check_images, picture_to_rgb
+from .progress import Progress
 from .ranges import in_range
 from .values import CATEGORY, ModelSocket, Style, StyleSocket, advanced
 
@@ -80,8 +81,12 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
         said = pipe.encode_prompt(text, source_text.strip() or ANCHOR)[0] if text else None
         if style_image is None:
             return io.NodeOutput(Style.of(pipe, text, said))
-        pictures = picture_to_rgb(style_image).split(1)
-        shown = blend_styles(torch.cat([pipe.encode_style_image(picture) for picture in pictures]), [1] * len(pictures))
+        pictures, shown = picture_to_rgb(style_image).split(1), []
+        progress = Progress(len(pictures))
+        for picture in pictures:
+            shown.append(pipe.encode_style_image(picture))
+            progress.update()
+        shown = blend_styles(torch.cat(shown), [1] * len(pictures))
         share = image_weight if text else 1.0
         palette = share * sum(map(palette_of, pictures)) / len(pictures) if share > 0 else None
         return io.NodeOutput(Style.of(pipe, text or "a picture", _between(said, shown, image_weight) if text else shown, palette))

@@ -222,10 +222,11 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
     """LATENT -> stylised LATENT; whatever else the LATENT holds stays in it."""
     import torch
 
-    samples, photo = latent["samples"], Photo.of(latent)
+    samples = latent["samples"]
+    _check_latents(model.pipe, samples)
+    photo = Photo.of(latent)
     pixels = _pixels(model.pipe, samples, photo)
     pipe = model.on_device(pixels_at_a_time(pixels))
-    _check_latents(pipe, samples)
     if mask is None:
         mask = latent.get("noise_mask")  # as ComfyUI's samplers take it
     regions = None if mask is None else _masks(mask, samples if photo is None else photo.pixels.movedim(-1, 1))
@@ -277,10 +278,11 @@ def decode(model: Model, latent: dict, progress: Progress, vae=None):
     from stylemamba.detail import restore_lost
     from stylemamba.tiling import decode_in_tiles
 
-    samples, photo = latent["samples"], Photo.of(latent)
+    samples = latent["samples"]
+    _check_latents(model.pipe, samples)
+    photo = Photo.of(latent)
     pixels = _pixels(model.pipe, samples, photo)
     pipe = model.on_device(pixels_at_a_time(pixels))
-    _check_latents(pipe, samples)
     _check_vae(model, vae)
 
     def pictures(z):
@@ -336,10 +338,13 @@ def _masks(mask, pictures) -> list:
     from stylemamba import StyleMambaError
 
     size = pictures.shape[2:]
-    mask = mask.reshape(-1, 1, *mask.shape[-2:]).float().clamp(0, 1)
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    if not mask.isfinite().all():
+        raise StyleMambaError("The input 'mask' has NaN or infinite values; give another mask, or mend the node that makes it.")
     if len(mask) not in (1, len(pictures)):
         raise StyleMambaError(f"There are {len(mask)} masks for {len(pictures)} pictures; give one mask, or one for each picture.")
-    if mask.shape[1:] == (1, 64, 64) and size != (64, 64) and not mask.any():
+    mask = mask.clamp(0, 1)
+    if mask.shape[1:] == (1, 64, 64) and not mask.any():
         mask = torch.ones_like(mask)
     if mask.shape[2:] != size:
         mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
@@ -367,6 +372,8 @@ def _check_latents(pipe, samples) -> None:
     from stylemamba import StyleMambaError
 
     channels = pipe.vae.config.latent_channels
+    if not len(samples):
+        raise StyleMambaError("The input 'latent' holds no latents; connect those of at least one photo.")
     if samples.dim() != 4 or samples.shape[1] != channels:
         raise StyleMambaError(
             f"The latents have the shape {tuple(samples.shape)} but this model works on (batch, {channels}, height, width); "

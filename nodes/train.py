@@ -118,8 +118,10 @@ class StyleMambaTrain(io.ComfyNode):
             if name in settings:
                 in_range(name, settings[name], limits)
         # Bytes, and one photo at a time: the photos are in memory already, at four bytes a value.
-        singly = (photo[None] for batch in images for photo in batch)
-        photos = [(255 * picture_to_rgb(photo)[0].movedim(0, -1)).round().byte().cpu().numpy() for photo in singly]
+        photos = []
+        for photo in (photo[None] for batch in images for photo in batch):
+            Progress.check()
+            photos.append((255 * picture_to_rgb(photo)[0].movedim(0, -1)).round().byte().cpu().numpy())
         return io.NodeOutput(_train(photos, **settings))
 
 

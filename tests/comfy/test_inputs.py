@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from comfy_stubs import ProgressBar
 
 from stylemamba import StyleMambaError
 from stylemamba.images import load_image, load_image_and_alpha
@@ -69,6 +70,9 @@ def test_choice_that_another_node_makes_is_checked_when_it_is_known(nodes, run, 
         ("Train", "learning_rate", -1.0, "The learning rate is -1; use 0.0001 to 0.1."),
         ("LoadFolder", "limit", 0, "The limit is 0; use 1 to 10000."),
         ("LoadFolder", "skip", -1, "The skip is -1; use 0 to 1000000."),
+        ("LoadFolder", "limit", 5.0, "The limit is 5.0; use a whole number from 1 to 10000."),
+        ("LoadFolder", "limit", "5", "The limit is '5'; use a whole number from 1 to 10000."),
+        ("Stylize", "strength", "1.0", "The strength is '1.0'; use a number from 0 to 3."),
     ],
 )
 def test_number_through_a_link_is_within_its_range(run, model, fire, input_folder, node, name, value, message, image):
@@ -104,6 +108,34 @@ def test_image_that_shows_nothing_is_refused_by_the_name_of_its_input(run, model
     }.items():
         with pytest.raises(StyleMambaError, match=f"^The input '{name}' {complaint}"):
             node()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_mask_that_masks_nothing_is_refused(run, model, image, value):
+    with pytest.raises(StyleMambaError, match="^The input 'mask' has NaN or infinite values"):
+        run("Stylize", image(40, 32), "fire", 1.0, mask=torch.full((1, 32, 40), value), model=model)
+
+
+@pytest.mark.parametrize("with_photo", [True, False])
+def test_latent_of_no_photo_is_refused(run, model, fire, image, with_photo):
+    latent = run("VAEEncode", model, image(40, 32)) if with_photo else {}
+    none = {**latent, "samples": torch.zeros(0, 4, 8, 10)}
+    for node in (lambda: run("Fusion", model, none, fire, 1.0), lambda: run("Decode", model, none)):
+        with pytest.raises(StyleMambaError, match="^The input 'latent' holds no latents"):
+            node()
+
+
+def test_strip_too_thin_for_a_preview_is_stylised_without_one(run, model, image):
+    """ComfyUI would end with the error that it makes."""
+    shape = (1, 1, 1100, 3)
+    assert run("Stylize", torch.rand(shape), "fire", 1.0, model=model).shape == shape
+    assert all(preview is None for *_, preview in ProgressBar.updates) and len(ProgressBar.updates) == 3
+
+
+@pytest.mark.parametrize("node", ["LoadModel", "LoadParts", "LoadStyle", "LoadFolder"])
+def test_where_nothing_can_be_chosen_it_is_for_comfyui_to_say_so(nodes, node):
+    """Then it calls this without the choice, whose input it says is missing."""
+    assert nodes[f"StyleMamba{node}"].validate_inputs() is True
 
 
 @pytest.fixture

@@ -134,6 +134,19 @@ def test_damaged_model_is_refused_in_one_sentence(run, models, damaged, load, co
         run(*load)
 
 
+def test_model_of_linked_parts_is_loaded_again_after_one_changed(nodes, models, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (models / "tiny").rename(elsewhere)
+    (models / "tiny").mkdir()
+    for part in elsewhere.iterdir():
+        (models / "tiny" / part.name).symlink_to(part)
+    load = nodes["StyleMambaLoadModel"]
+    before = load.fingerprint_inputs("tiny")
+    weights = elsewhere / "fusion" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    assert load.fingerprint_inputs("tiny") != before
+
+
 def test_links_that_lead_back_up_are_not_followed(run, models, fire, listed):
     (models / "paintings").mkdir()
     (models / "by_link").symlink_to(models / "paintings")

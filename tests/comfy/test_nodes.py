@@ -89,6 +89,8 @@ def test_black_mask_of_load_image_is_no_mask_and_any_other_is_one(five_steps, fi
     photo = image(48, 32)
     assert torch.allclose(five_steps(photo, fire, mask=torch.zeros(1, 64, 64)), five_steps(photo, fire), atol=1e-6)
     assert torch.allclose(five_steps(photo, fire, mask=torch.zeros(1, 32, 48)), photo, atol=1e-6)
+    square = image(64, 64)
+    assert torch.allclose(five_steps(square, fire, mask=torch.zeros(1, 64, 64)), five_steps(square, fire), atol=1e-6)
 
 
 def test_masks_of_another_size_fit_and_of_another_number_do_not(five_steps, fire):
@@ -357,10 +359,13 @@ def test_cancel_stops_training_within_a_step_and_leaves_the_model_clean(run, mod
     assert all(torch.equal(value, before[name]) for name, value in model.pipe.fusion.state_dict().items())
 
 
-def test_cancel_stops_a_batch(run, model, fire):
+@pytest.mark.parametrize("node", ["VAEEncode", "StyleEmbedding"])
+def test_cancel_stops_a_batch(run, model, node):
+    batch = image(16, 16).expand(9, -1, -1, -1)
+    given = [model, batch] if node == "VAEEncode" else [model, "", batch]
     ProgressBar.cancel_at = 2
     with pytest.raises(InterruptProcessingException):
-        run("VAEEncode", model, image(16, 16).expand(9, -1, -1, -1))
+        run(node, *given)
     assert len(ProgressBar.updates) == 2
 
 
