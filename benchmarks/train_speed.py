@@ -90,10 +90,14 @@ def train_baseline(pipe, photo: Image.Image, sentence: str, seed: int, args, mea
     else:
         network = relative(SqueezeNetFeatures(args.squeezenet, (9, 12)).to(args.device), pixels, args.content_scale)
 
+    before = 0.0  # seconds when the step before ended: a step is called back with the picture that it began with
+
     def look(step: int, picture: torch.Tensor) -> None:
+        nonlocal before
         seconds = clock.pause()
         if measures is not None and step - 1 in BASELINE_LOOKS:
-            curve.append({"step": step - 1, "seconds": seconds, **measures.of(to_picture(picture), photo, sentence)})
+            curve.append({"step": step - 1, "seconds": before, **measures.of(to_picture(picture), photo, sentence)})
+        before = seconds
         clock.resume()
 
     made = clipstyler(encoder.encode_image, target, source, network, pixels, seed=seed, steps=steps, callback=look)
@@ -139,6 +143,8 @@ def at_content(cell: dict, content: float) -> float:
 
 def table(results: dict) -> str:
     cells = [cell for cell in results["cells"].values() if "ours" in cell and "baseline" in cell]
+    if not cells:
+        return "no cell is finished yet"
     finals = [(looks_of(cell["ours"])[-1], cell["baseline"]["curve"][-1]) for cell in cells]
     reached = [first_reaching(looks_of(cell["ours"]), base["score"]) for cell, (_, base) in zip(cells, finals)]
     own = [first_reaching(cell["baseline"]["curve"], base["score"]) for cell, (_, base) in zip(cells, finals)]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from comfy_api.v0_0_2 import io
 
+from stylemamba.folders import walk
+
 from .choices import mistake, path_of
-from .folders import walk
 from .progress import Progress
 from .ranges import in_range
 from .values import CATEGORY, advanced

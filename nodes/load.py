@@ -104,13 +104,10 @@ class StyleMambaLoadParts(io.ComfyNode):
 
     @classmethod
     def execute(cls, vae, siglip) -> io.NodeOutput:
-        import torch
-
         from stylemamba import StyleMambaPipeline
 
         folders = _vae_folder(vae), _siglip_folder(siglip)
-        # Weights made under ComfyUI's inference mode could not be trained.
-        with _loading(f"model of '{vae}' and '{siglip}'"), torch.inference_mode(False):
+        with _loading(f"model of '{vae}' and '{siglip}'"):
             return io.NodeOutput(Model(StyleMambaPipeline.from_components(*folders)))
 
 

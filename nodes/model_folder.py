@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .folders import walk
+from stylemamba.folders import walk
 
 FOLDER = "stylemamba"
 PIPELINE, PART = "model_index.json", "config.json"  # what a saved model's folder, and that of a part of one, holds

@@ -9,7 +9,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .errors import StyleMambaError
-from .image_files import replacing
+from .image_files import check_writable, replacing
+from .images import status
+
+
+def prepare(path: str | os.PathLike) -> None:
+    """Makes the folder that the file is to be in.
+
+    Raises:
+        StyleMambaError: when nothing can be written there: better said before a training than after it.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StyleMambaError(f"The training state cannot be written to {path}: {error}; choose another folder.") from error
+    check_writable(os.fspath(path))
 
 
 def save(
@@ -21,7 +35,7 @@ def save(
     tensors = {f"{name}/{key}": copy(value) for name, module in modules.items() for key, value in module.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer/{index}/{key}": copy(value) for key, value in state.items()})
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    prepare(path)
     try:
         with replacing(os.fspath(path)) as partial:
             save_file(tensors, partial, metadata={"step": json.dumps(step), "info": json.dumps(info or {})})
@@ -39,7 +53,10 @@ def info_of(path: str | os.PathLike) -> dict:
     """
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["info"])
+            info = json.loads((file.metadata() or {})["info"])
+            if not isinstance(info, dict):
+                raise ValueError("its info is no dict")
+            return info
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise StyleMambaError(f"{path} is not a training state ({str(error).splitlines()[0]}); delete it to start again.") from error
 
@@ -50,7 +67,7 @@ def load(path: str | os.PathLike, modules: dict[str, torch.nn.Module], optimizer
     Raises:
         StyleMambaError: when the file is not a checkpoint of these modules.
     """
-    if not Path(path).exists():
+    if status(path, f"The training state {path} cannot be read") is None:
         return 0, {}
     try:
         with safe_open(path, "pt") as file:

@@ -259,7 +259,8 @@ def train(
     """
     from . import image_files
 
-    if not text.strip():
+    text = text.strip()
+    if not text:
         raise StyleMambaError('The style is empty; describe it in words, for example "a Monet painting".')
     if not output.endswith(".safetensors"):
         raise StyleMambaError(f"{output}: style files are safetensors; end the name in .safetensors.")
@@ -283,18 +284,24 @@ def train(
         what = saved()
         return f"{what}; go on with --resume." if what else "nothing was written."
 
-    started = time.perf_counter()
+    started, new = time.perf_counter(), 0
     with _interruptible(kept):
         pipe = _load_pipeline(model, device)
         try:
             with _progress("Training", steps) as show, _memory_errors(images):
+
+                def shown(step: int, info: dict) -> None:
+                    nonlocal new
+                    new += 1
+                    show(step, f"loss {info['losses']['total']:.4f}")
+
                 history = pipe.train_on_style(
                     text,
                     photos,
                     name=os.path.basename(output).removesuffix(".safetensors"),
                     num_train_steps=steps,
                     seed=seed,
-                    callback=lambda step, info: show(step, f"loss {info['losses']['total']:.4f}"),
+                    callback=shown,
                     checkpoint_path=state,
                     resume=resume,
                 )
@@ -302,6 +309,10 @@ def train(
             what = saved()
             raise StyleMambaError(f"{str(error).rstrip('.')}; {what} all the same." if what else str(error)) from error
         pipe.save_style(output)
+    if not new:
+        done = len(history)
+        why = "give more than that with --steps" if done >= steps else "its style score has settled, and more would change little"
+        print(f"stylemamba: {output} has {done} steps already; {why}.", file=sys.stderr)
     if as_json:
         seconds = round(time.perf_counter() - started, 3)
         facts = {key: value for key, value in pipe.style.items() if key != "preview"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import StyleMambaError
+from .folders import walk
 from .image_files import READABLE
 from .images import status
 
@@ -38,7 +39,7 @@ class Style:
 
 
 def read_pictures(folder: str | Path) -> list[Picture]:
-    """The pictures of a folder and its subfolders, by name.
+    """The pictures of a folder and its subfolders, by name, without hidden ones.
 
     - An ``index.csv`` with a column ``file`` (and perhaps ``style``) in the folder decides alone.
     - WikiArt's layout: one subfolder a style (``Pop_Art/a.jpg`` shows "pop art").
@@ -62,8 +63,11 @@ def read_pictures(folder: str | Path) -> list[Picture]:
             raise StyleMambaError(f"{index} has no column named file, or a row without one; it must name a picture in each row.")
         pictures = [Picture(folder / row["file"], (row.get("style") or "").strip().lower()) for row in rows]
     else:
-        paths = (path for path in folder.rglob("*") if path.suffix.lower() in READABLE and not path.name.startswith("."))
-        pictures = [Picture(path, _style_of(path.parent, folder)) for path in paths]
+        pictures = []
+        for inner, subfolders, names in walk(folder):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]  # .ipynb_checkpoints, for one, holds copies
+            paths = (Path(inner, name) for name in names if not name.startswith("."))
+            pictures += [Picture(path, _style_of(path.parent, folder)) for path in paths if path.suffix.lower() in READABLE]
     if not pictures:
         raise StyleMambaError(f"The folder {folder} holds no pictures ({', '.join(READABLE)}); name another one.")
     return sorted(pictures, key=lambda picture: str(picture.path))
@@ -97,7 +101,7 @@ def read_styles(file: str | Path) -> list[Style]:
             raise StyleMambaError(f"Line {number} of {file} has no style before its | ({line.strip()}); write a sentence there.")
         if text and not text.startswith("#"):
             trained = file.parent / text if text.endswith(".safetensors") else None
-            if trained is not None and not trained.is_file():
+            if trained is not None and status(trained, f"Line {number} of {file}: {trained} cannot be read") is None:
                 raise StyleMambaError(f"Line {number} of {file} names the style file {trained}, which does not exist; check the path.")
             styles.append(Style(text, label.lower(), trained))
     if not styles:

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -228,6 +229,7 @@ def _label(style: Style, judge: TaughtJudge | None) -> str:
 
 def _settings(pipe, photos, names, labels, content, clip, judge, size, strength) -> dict:
     import diffusers
+    import torchmetrics
     import transformers
 
     return {
@@ -238,7 +240,7 @@ def _settings(pipe, photos, names, labels, content, clip, judge, size, strength)
         "model": Path(str(pipe.config.get("_name_or_path") or "in memory")).name,
         "fusion's hash": base_hash(dict(pipe.fusion.named_parameters())),
         "fusion": {key: value for key, value in pipe.fusion.config.items() if not key.startswith("_")},
-        "SSIM": "torchmetrics, data range 1, Gaussian window (sigma 1.5), on RGB, picture against the photo that was stylised",
+        "SSIM": "torchmetrics, data range 1, Gaussian window (sigma 1.5), on RGB, with its border, picture against the photo stylised",
         "CLIP score": "not measured: no checkpoint was named (--clip)" if clip is None else clip.settings,
         "content loss": content.settings,
         "style judge": "not measured: no labelled art was named (--art)"
@@ -253,5 +255,7 @@ def _settings(pipe, photos, names, labels, content, clip, judge, size, strength)
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
+            "torchmetrics": torchmetrics.__version__,
+            **({} if judge is None else {"scikit-learn": version("scikit-learn")}),
         },
     }

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, features
 
 from .errors import StyleMambaError
 from .images import on_white, status
 
 STREAM = "-"  # stdin as an input, stdout as an output
-READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", *([".avif"] if features.check("avif") else []))
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 OPAQUE = ("JPEG", "BMP")
 LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side

@@ -46,5 +46,7 @@ class Judge:
         self.probe.fit(statistics, [self.styles.index(style) for style in styles])
 
     def scores(self, statistics: np.ndarray) -> np.ndarray:
-        """Probabilities (N, styles)."""
-        return self.probe.predict_proba(statistics)
+        """Probabilities (N, styles), 0 of a style that `fit` had no picture of."""
+        scores = np.zeros((len(statistics), len(self.styles)))
+        scores[:, self.probe.classes_] = self.probe.predict_proba(statistics)
+        return scores

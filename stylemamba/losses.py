@@ -121,8 +121,8 @@ class MaskedDirectionalLoss(nn.Module):
 def random_masks(count: int, height: int, width: int, area: tuple[float, float], generator: torch.Generator | None = None) -> Tensor:
     """Bool (count, 1, height, width), each true in one rectangle.
 
-    Its part of the picture is uniform in the range ``area``, up to whole pixels; its height over its width lies between half and twice
-    the picture's; its place is uniform.
+    Its part of the picture is uniform in the range ``area``, and so is its place, both up to whole pixels; its height over its width lies
+    between half and twice the picture's.
     """
     masks = torch.zeros(count, 1, height, width, dtype=torch.bool)
     device = None if generator is None else generator.device
@@ -268,6 +268,11 @@ class TokenGridLoss(nn.Module):
     def forward(self, pictures: Tensor, before: Tensor) -> Tensor:
         """The mean absolute value, not below 0; pictures and those before any training are (B, 3, H, W), H and W at least a token."""
         p = self.period
+        if pictures.shape != before.shape or min(pictures.shape[2:]) < p:
+            raise StyleMambaError(
+                f"pictures and before must have one shape (B, 3, H, W), H and W at least {p}, "
+                f"but are {tuple(pictures.shape)} and {tuple(before.shape)}."
+            )
         change = pictures - before
         height, width = (n // p * p for n in change.shape[2:])
         tile = reduce(change[:, :, :height, :width], "b c (h p) (w q) -> b c p q", "mean", p=p, q=p)

@@ -1,5 +1,6 @@
 """Measures of a stylised picture: CLIP score, SSIM and content loss, one number a picture, each with a description of its settings."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .errors import StyleMambaError
 from .style_encoder import StyleEncoder
 from .style_file import base_hash
 
+logger = logging.getLogger(__name__)
+
 OWN = "own"  # as a CLIP checkpoint: the pipeline's own style encoder
 SMALLEST = 16  # px a side of a picture that can be measured: SSIM's window has 11, VGG19's deepest layer one pixel for 16
 
@@ -25,6 +28,9 @@ def to_tensor(pictures: Sequence[Image.Image]) -> torch.Tensor:
 
 def ssim(pictures: torch.Tensor, photos: torch.Tensor) -> torch.Tensor:
     """(N,): structural similarity of pictures to photos, both (N, 3, H, W) in 0..1, with torchmetrics' Gaussian window (sigma 1.5).
+
+    The mean is over the whole picture, whose border torchmetrics reflects since 1.8; scikit-image leaves it out, and gives up to 0.01 more
+    or less for pictures of 128 px.
 
     Raises:
         StyleMambaError: when torchmetrics is not installed or the pictures are smaller than its window.
@@ -63,7 +69,9 @@ class ClipScore:
             self._own, self.model = StyleEncoder(pipe.style_encoder, pipe.tokenizer), pipe.style_encoder
         else:
             self._own, self.model = None, self._load(checkpoint).to(pipe.device)
-        self.optimised = base_hash(dict(self.model.named_parameters())) == base_hash(dict(pipe.style_encoder.named_parameters()))
+        # As in bfloat16, whatever dtype either has.
+        own, other = (base_hash(dict(m.named_parameters()), torch.bfloat16) for m in (self.model, pipe.style_encoder))
+        self.optimised = own == other
         self.settings = {
             "checkpoint": checkpoint,
             "templates": list(self.templates),
@@ -96,6 +104,8 @@ class ClipScore:
         longest = self.model.config.text_config.max_position_embeddings
         padding = "max_length" if self.model.config.model_type.startswith("siglip") else True  # SigLIP is trained with padded texts
         sentences = [template.replace("{}", sentence) for template in self.templates]
+        if any(len(tokens) > longest for tokens in self._tokenizer(sentences, verbose=False)["input_ids"]):
+            logger.warning("The CLIP checkpoint reads only the first %d tokens of %r; shorten it.", longest, sentence)
         tokens = self._tokenizer(sentences, padding=padding, truncation=True, max_length=longest, return_tensors="pt")
         names = {"input_ids", "attention_mask"} if padding is True else {"input_ids"}
         features = _features(self.model.get_text_features(**{k: v.to(self.model.device) for k, v in tokens.items() if k in names}))
@@ -177,10 +187,10 @@ def load_vgg19(weights: str) -> Vgg19:
     """
     found = _vgg19_weights(weights)
     network = Vgg19()
-    wanted = {name: found.get(name, found.get(name.removeprefix("features."))) for name in network.state_dict()}
     try:
+        wanted = {name: found.get(name, found.get(name.removeprefix("features."))) for name in network.state_dict()}
         network.load_state_dict({name: value for name, value in wanted.items() if value is not None})
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:  # other weights, a whole network, a bare tensor or list
         raise StyleMambaError(
             f"{weights} does not hold the weights of VGG19 (without batch norm) under torchvision's names; give another file."
         ) from error

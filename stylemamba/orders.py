@@ -24,7 +24,7 @@ def held() -> Iterator[list]:
     try:
         yield orders
     finally:
-        _holders.remove(orders)
+        _holders[:] = [other for other in _holders if other is not orders]  # two empty lists are equal
 
 
 def directions_of(name: str) -> int:

@@ -126,6 +126,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         return pipe
 
     @classmethod
+    @torch.inference_mode(False)  # as for `from_pretrained`
     def from_components(
         cls,
         vae: str | Path | AutoencoderKL | AutoencoderTiny = "stabilityai/sd-vae-ft-mse",
@@ -203,6 +204,8 @@ class StyleMambaPipeline(DiffusionPipeline):
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
         if odd := [type(each).__name__ for each in prompts if not isinstance(each, str)]:
             raise StyleMambaError(f"A prompt of the list is a {odd[0]}; give sentences, and one dict alone to blend its sentences.")
+        if not isinstance(source_prompt, str) or not source_prompt.strip():
+            raise StyleMambaError(f"source_prompt is {source_prompt!r}; say in words what the photo is, such as {ANCHOR!r}.")
         key = (prompts, source_prompt, id(self.style_encoder), self.style_encoder.dtype, self.style_encoder.device)
 
         def embed() -> torch.Tensor:
@@ -337,7 +340,7 @@ class StyleMambaPipeline(DiffusionPipeline):
                 )
             palette = self._style_tensors.get(PALETTE)
             return self._style_tensors[EMBEDDING][None].to(self._execution_device), None if palette is None else palette[None]
-        if prompt is not None and not prompt:
+        if isinstance(prompt, str | Sequence | dict) and not prompt:
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
         if not _is_within(style_image_weight, 0, 1):
             raise StyleMambaError(
@@ -494,7 +497,9 @@ class StyleMambaPipeline(DiffusionPipeline):
         self.unload_style()
         deltas = {name: delta for name, delta in tensors.items() if name not in (EMBEDDING, PALETTE)}
         parameters = dict(self.fusion.named_parameters())
-        if not fits(info, self.fusion) or any(n not in parameters or parameters[n].shape != d.shape for n, d in deltas.items()):
+        shapes = {name: value.shape for name, value in parameters.items()}
+        fitting = tensors[EMBEDDING].shape[-1] == self.fusion.config.style_dim and all(shapes.get(n) == d.shape for n, d in deltas.items())
+        if not (fitting and fits(info, self.fusion)):
             if before is not None:
                 self.set_style(*before)
             raise StyleMambaError(

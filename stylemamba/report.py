@@ -90,6 +90,7 @@ def _no_formula(text: str) -> str:
 def _html(evaluation: Evaluation) -> str:
     summary = evaluation.summary()
     measured = [measure for measure in MEASURES if summary[-1][measure]]
+    rows = "".join(_row(row, measured) for row in summary[:-1]) + _row(summary[-1], measured, "all")  # which a style may be called as well
     count = len({row["photo"] for row in evaluation.rows})
     skipped = "".join(f"<li>{html.escape(path)}: {html.escape(reason)}</li>" for path, reason in evaluation.skipped.items())
     return f"""<!doctype html>
@@ -97,7 +98,7 @@ def _html(evaluation: Evaluation) -> str:
 <title>StyleMamba: evaluation</title><style>{STYLE}</style></head><body>
 <h1>StyleMamba: evaluation</h1>
 <p>{count} photos in {len(summary) - 1} styles. Means over pictures, with standard deviations.</p>
-<div class="scroll"><table>{_heading(measured)}{"".join(_row(row, measured) for row in summary)}</table></div>
+<div class="scroll"><table>{_heading(measured)}{rows}</table></div>
 <h2>Pictures</h2><p>The first {len(evaluation.shown)} of {count} photos, scaled down to {THUMBNAIL} px for this page.</p>
 <div class="scroll"><table class="pictures">{_pictures(evaluation, summary[:-1])}</table></div>
 {f"<h2>Left out</h2><ul>{skipped}</ul>" if skipped else ""}
@@ -112,13 +113,12 @@ def _heading(measured: list[str]) -> str:
     return f"<tr><th>style</th><th>pictures</th>{cells}</tr>"
 
 
-def _row(row: dict, measured: list[str]) -> str:
+def _row(row: dict, measured: list[str], kind: str = "") -> str:
     cells = ""
     for measure in measured:
         found, digits = row[measure], COLUMNS[measure][1]
         cells += f"<td>{found['mean']:.{digits}f} <small>± {found['deviation']:.{digits}f}</small></td>" if found else "<td>–</td>"
-    kind = ' class="all"' if row["style"] == "all" else ""
-    return f"<tr{kind}><td>{html.escape(row['style'])}</td><td>{row['pictures']}</td>{cells}</tr>"
+    return f'<tr class="{kind}"><td>{html.escape(row["style"])}</td><td>{row["pictures"]}</td>{cells}</tr>'
 
 
 def _pictures(evaluation: Evaluation, styles: list[dict]) -> str:

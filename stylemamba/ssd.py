@@ -57,7 +57,7 @@ def ssd_scan(
         (batch, length, heads, head_dim), of ``x``'s dtype. It is computed in the widest dtype of the arguments, in float32 at least.
 
     Raises:
-        StyleMambaError: when the shapes do not fit each other, or an argument is not real floating point.
+        StyleMambaError: when the shapes do not fit each other, an argument is not real floating point, or ``chunk_size`` is below 1.
 
     On CUDA, mamba-ssm's Triton kernel does the work where it is installed and can; it takes B and C in ``x``'s dtype.
     """
@@ -77,6 +77,8 @@ def ssd_scan(
             f"and D {None if D is None else tuple(D.shape)} do not fit (batch, length, heads, head_dim), (batch, length, heads), (heads,), "
             "twice (batch, length, groups, d_state), and (heads,)."
         )
+    if chunk_size is not None and chunk_size < 1:
+        raise StyleMambaError(f"ssd_scan: chunk_size is {chunk_size}; use at least 1, or None for the fastest.")
     given = {"x": x, "dt": dt, "A": A, "B": B, "C": C, **({} if D is None else {"D": D})}
     for name, tensor in given.items():
         if not tensor.is_floating_point():
@@ -114,7 +116,10 @@ def _chunked(x, dt, A, B, C, chunk):
     B = B.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     C = C.view(batch, chunks, chunk, groups, d_state).permute(0, 1, 3, 2, 4)[:, :, :, None]
     # To base 2: on a CPU torch's exp2 takes a sixth of exp's time where some exponents are -inf.
-    log_decay = split((dt * (A * math.log2(math.e)))[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads, chunk), falling
+    log_decay = dt * (A * math.log2(math.e))
+    # Of a decay that is 0 as a number anyway; a sum over it would lose the digits of the weak ones after it.
+    log_decay = log_decay.clamp_min(2 * math.log2(torch.finfo(log_decay.dtype).tiny))
+    log_decay = split(log_decay[..., None])[..., 0].cumsum(-1)  # (batch, chunks, groups, heads, chunk), falling
 
     # Inside a chunk: an attention-like product whose mask is the decay from step j to step i.
     future = torch.full((chunk, chunk), -torch.inf, dtype=log_decay.dtype, device=log_decay.device).triu_(1)

@@ -1,6 +1,7 @@
 """SigLIP as the style encoder: sentences and pictures -> unit embeddings of one space."""
 
 import logging
+import threading
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from .errors import StyleMambaError
 from .resizing import resized
 
 logger = logging.getLogger(__name__)
+TOKENIZING = threading.Lock()  # how a tokenizer pads is kept in itself, where threads would change it for each other
 
 # Averaged over, as CLIPstyler averages over ImageNet templates: what is common to all of them is the style.
 TEMPLATES = ("{}", "{} style", "a picture in {} style", "make it look like {}")
@@ -36,28 +38,31 @@ class StyleEncoder:
         What is beyond the encoder's length is not read, which a warning says.
 
         Raises:
-            StyleMambaError: when a text is empty, or nothing in it is known to the tokenizer.
+            StyleMambaError: when a text is empty or no text, or nothing in it is known to the tokenizer.
         """
-        if any(not isinstance(text, str) or not text.strip() for text in texts):
-            raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
+        for text in texts:
+            if not isinstance(text, str):
+                raise StyleMambaError(f"The prompt is a {type(text).__name__}; give a sentence, such as 'a watercolor painting'.")
+            if not text.strip():
+                raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise StyleMambaError(f"The prompt {text!r} is not valid UTF-8; type it again, or save its file as UTF-8.") from error
         texts, length = [text.strip() for text in texts], self.model.config.text_config.max_position_embeddings
-        for text, tokens in zip(texts, self.tokenizer(texts, verbose=False)["input_ids"]):
-            if not {*tokens} - {*self.tokenizer.all_special_ids}:
+        sentences = [template.replace("{}", text) for text in texts for template in templates]
+        with TOKENIZING:
+            each = self.tokenizer(texts, verbose=False)["input_ids"]
+            # SigLIP is trained with every text padded to the full length and has no attention mask.
+            tokens = self.tokenizer(sentences, padding="max_length", truncation=True, max_length=length, return_tensors="pt")["input_ids"]
+        for text, own in zip(texts, each):
+            if not {*own} - {*self.tokenizer.all_special_ids}:
                 raise StyleMambaError(
                     f"The style encoder knows no word of the prompt {text!r}; describe a style in others, English ones for example."
                 )
-            if len(tokens) > length:
-                logger.warning("The prompt %r has %d tokens, of which the first %d are read; shorten it.", text, len(tokens), length)
-        sentences = [template.replace("{}", text) for text in texts for template in templates]
-        tokens = self.tokenizer(
-            sentences,
-            # SigLIP is trained with every text padded to the full length and has no attention mask.
-            padding="max_length",
-            truncation=True,
-            max_length=length,
-            return_tensors="pt",
-        )["input_ids"].to(self.model.device)
-        features = F.normalize(self.model.text_model(input_ids=tokens).pooler_output.float(), dim=-1)
+            if len(own) > length:
+                logger.warning("The prompt %r has %d tokens, of which the first %d are read; shorten it.", text, len(own), length)
+        features = F.normalize(self.model.text_model(input_ids=tokens.to(self.model.device)).pooler_output.float(), dim=-1)
         return F.normalize(features.unflatten(0, (len(texts), len(templates))).mean(1), dim=-1)
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from pathlib import Path
+import stat
 
 import torch
 from PIL import Image
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from .errors import StyleMambaError
 from .image_files import replacing
+from .images import status
 from .low_rank import expand, factorise
 
 FORMAT = "stylemamba-style-1"
@@ -37,6 +38,7 @@ def base_hash(parameters: dict[str, torch.Tensor], rounded_to: torch.dtype = tor
     return digest.hexdigest()[:16]
 
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 BASE = ("base", "base in bfloat16")  # what a style's info says of the base fusion that it is for
 
 
@@ -83,7 +85,8 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
     Raises:
         StyleMambaError: when the file is missing, not safetensors (a pickle, for example), truncated, or not a style.
     """
-    if not Path(path).is_file():
+    entry = status(path, f"{path} cannot be read")
+    if entry is None or not stat.S_ISREG(entry.st_mode):
         raise StyleMambaError(f"There is no style file at {path}; check the path, or train one with `stylemamba train`.")
     try:
         with safe_open(path, "pt") as file:
@@ -104,6 +107,8 @@ def read_style(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict]:
 
 def _is_style(tensors: dict[str, torch.Tensor], info: object) -> bool:
     style, palette = (tensors.get(key, torch.empty(0)) for key in (EMBEDDING, PALETTE))
-    described = isinstance(info, dict) and all(isinstance(info.get(key), str) for key in ("prompt", "base"))
-    finite = all(tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor in tensors.values())
-    return described and finite and style.dim() in (1, 2) and style.numel() > 0 and palette.shape in ((0,), (4, 4))
+    described = isinstance(info, dict) and all(isinstance(info.get(key, ""), str) for key in BASE) and {"prompt", "base"} <= {*info}
+    finite = all(tensor.dtype in DTYPES and bool(tensor.isfinite().all()) for tensor in tensors.values())
+    if not (described and isinstance(info["prompt"], str) and finite and style.dim() in (1, 2) and palette.shape in ((0,), (4, 4))):
+        return False
+    return 0.01 < style.float().norm(dim=-1).sum() < 100  # 1, but for rounding; the fusion divides by it

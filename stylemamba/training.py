@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from . import checkpoint
-from .detail import restore_lost
+from .detail import as_floats, restore_lost
 from .errors import StyleMambaError
 from .graphs import GraphedCalls
 from .images import load_in_turn
@@ -109,26 +110,34 @@ def train_on_style(
         StyleMambaError: empty prompt or one that says what the photos are already, no images, settings out of range, losses that are no
             numbers any more, or a checkpoint of another training. The style that was loaded stays then, if no step was trained.
     """
-    if num_train_steps < 1:
-        raise StyleMambaError(f"num_train_steps is {num_train_steps}; train for at least one step.")
+    if not isinstance(prompt, str):
+        raise StyleMambaError(f"The prompt is a {type(prompt).__name__}; give one sentence, or an embedding as style.")
+    if not isinstance(source_prompt, str) or not source_prompt.strip():
+        raise StyleMambaError(f"source_prompt is {source_prompt!r}; say in words what the photos are, such as 'a photo'.")
+    if not isinstance(num_train_steps, Integral) or num_train_steps < 1:
+        raise StyleMambaError(f"num_train_steps is {num_train_steps!r}; train for at least one step.")
     if parameters not in RATES:
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
-    if batch_size < 1:
-        raise StyleMambaError(f"batch_size is {batch_size}; train with at least one crop a step.")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise StyleMambaError(f"batch_size is {batch_size!r}; train with at least one crop a step.")
     token = pipe.vae_scale_factor * pipe.fusion.config.patch_size
-    if size < token or size % pipe.size_multiple:
+    if not isinstance(size, Integral) or size < token or size % pipe.size_multiple:
         raise StyleMambaError(
-            f"size is {size}; give crops whose side is at least {token} pixels and a multiple of {pipe.size_multiple}, such as 160."
+            f"size is {size!r}; give crops whose side is at least {token} pixels and a multiple of {pipe.size_multiple}, such as 160."
         )
     if any(hasattr(part, "_hf_hook") for part in (pipe.vae, pipe.fusion, pipe.style_encoder)):
         raise StyleMambaError("An offloaded pipeline cannot be trained; call pipe.remove_all_hooks() and pipe.to(device) before.")
-    if seed < 0:
-        raise StyleMambaError(f"seed is {seed}; give a whole number from 0 up.")
-    if not 0 < learning_rate < math.inf:
-        raise StyleMambaError(f"learning_rate is {learning_rate}; give a number above 0, such as 0.005.")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+        raise StyleMambaError(f"seed is {seed!r}; give a whole number from 0 up, below 2 to the 64th.")
+    if not isinstance(learning_rate, Real) or not 0 < learning_rate < math.inf:
+        raise StyleMambaError(f"learning_rate is {learning_rate!r}; give a number above 0, such as 0.005.")
     weights = weights or LossWeights()
-    if not isinstance(weights, LossWeights) or not all(map(math.isfinite, asdict(weights).values())):
+    if not isinstance(weights, LossWeights) or not all(isinstance(w, Real) and math.isfinite(w) for w in asdict(weights).values()):
         raise StyleMambaError(f"weights must be LossWeights of finite numbers, but are {weights}.")
+    if style is not None and not isinstance(style, torch.Tensor):
+        raise StyleMambaError(f"style is a {type(style).__name__}; make it with encode_prompt or encode_style_image.")
+    if checkpoint_path is not None:
+        checkpoint.prepare(checkpoint_path)
     with torch.inference_mode(False), torch.enable_grad(), _without_style(pipe), _trainable(pipe) as (fusion, siglip):
         if parameters == "modulation" and not fusion.out.weight.any():
             raise StyleMambaError(
@@ -141,22 +150,24 @@ def train_on_style(
             target, source = encoder.encode_text([prompt, source_prompt])
             if style is not None:
                 style = style.detach().clone().to(target)
-                if style.dim() not in (1, 2) or style.shape[-1] != len(target) or not style.norm().isfinite() or not style.any():
+                whole = style.reshape(-1, style.shape[-1]).sum(0) if style.dim() in (1, 2) else style.new_zeros(1)
+                if len(whole) != len(target) or not SAME < whole.norm() < math.inf:
                     raise StyleMambaError(
-                        f"The style to train towards must be (E,) or (K, E) with an E of {len(target)}, numbers and not all 0, "
-                        f"but is {tuple(style.shape)}; make it with encode_prompt or encode_style_image."
+                        f"The style to train towards must be (E,) or (K, E) with an E of {len(target)}, of finite numbers whose sum over K "
+                        f"is not 0, but is {tuple(style.shape)}; make it with encode_prompt or encode_style_image."
                     )
-                target = F.normalize(style.reshape(-1, len(target)).sum(0), dim=-1)
+                target = F.normalize(whole, dim=-1)
             if (target - source).norm() < SAME:
                 raise StyleMambaError(
                     f"The style {prompt!r} says what the photos are already ({source_prompt!r}), so there is nothing to train towards; "
                     "give another style or source_prompt."
                 )
-            photos = _crops(*load_in_turn(images), size, batch_size, seed).to(device)
+            crops = _crops(*load_in_turn(images), size, batch_size, seed).to(device)
             condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else style[None]).detach().clone().to(device)
         direction = F.normalize(target - source, dim=-1)
 
-        base = {name: parameter.detach().clone() for name, parameter in fusion.named_parameters()}
+        # Not the pipeline's own: where weights lie in memory changes the last bits, and those of a model as loaded lie anywhere.
+        start = copy.deepcopy(fusion)
         trained = _choose_parameters(fusion, parameters, seed)
         rate = learning_rate * RATES[parameters]
         optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
@@ -182,7 +193,7 @@ def train_on_style(
             "learning_rate": learning_rate,
             "weights": asdict(weights),
             "target": [round(v, 5) for v in target[:8].tolist()],
-            "photos": hashlib.sha256(photos.cpu().numpy().tobytes()).hexdigest()[:16],
+            "photos": _digest(crops),
             "base": base_hash(dict(pipe.fusion.named_parameters())),
             # A blend is another condition than its sum.
             **({} if style is None else {"style": [[round(v, 5) for v in row[:8].tolist()] for row in style.reshape(-1, len(target))]}),
@@ -195,11 +206,12 @@ def train_on_style(
             """Photos' latents, their embeddings, what the VAE makes of them, and their pictures by the fusion before the training."""
             # Of few photos all at once; of many one by one when a step first needs it, so that nobody waits for the first step or to
             # interrupt. Never as a step happens to need them: how many there are at a time changes the last bits, and a resumed training.
-            for group in [[*range(len(photos))]] if len(photos) <= FEW else [[index] for index in indices]:
+            for group in [[*range(len(crops))]] if len(crops) <= FEW else [[index] for index in indices]:
                 if group[0] not in known:
-                    own = photos[group]
+                    own = as_floats(crops[group])
                     latents = pipe.encode_images(own).float()
-                    seen, untrained = (pipe.decode_latents(z).clamp(0, 1) for z in (latents, pipe.fuse(latents, condition)))
+                    before = start(latents.to(start.dtype), condition.to(start.dtype)).float()
+                    seen, untrained = (pipe.decode_latents(z).clamp(0, 1) for z in (latents, before))
                     found = latents, encoder.encode_image(own), seen, restore_lost(untrained, seen, own).clamp(0, 1)
                     known.update(zip(group, zip(*found)))
             return tuple(torch.stack(parts) for parts in zip(*(known[index] for index in indices)))
@@ -208,12 +220,15 @@ def train_on_style(
         history = []
         if resume and checkpoint_path is not None and Path(checkpoint_path).exists():
             # Another training's state may lack what this one trains, so it is told first.
-            if checkpoint.info_of(checkpoint_path).get("recipe") != recipe:
+            if not _same_recipe(checkpoint.info_of(checkpoint_path).get("recipe"), recipe):
                 raise StyleMambaError(
                     f"{checkpoint_path} is the state of another training (prompt, photos, model or settings differ); name another file."
                 )
             _, saved = checkpoint.load(checkpoint_path, modules, optimizer)
             history = saved["history"]
+
+        def preview() -> Image.Image:
+            return _preview(pipe, fusion, as_floats(crops[:1]), known_of([0]), condition)
 
         def save_state():
             if checkpoint_path is not None:
@@ -225,7 +240,7 @@ def train_on_style(
                     group["lr"] = rate * min(1, (step + 1) / 5) * (0.55 + 0.45 * float(np.cos(np.pi * step / num_train_steps)))
                 rng = np.random.default_rng((seed, step))
                 # The first photo is in every batch: the second-order loss compares consecutive iterations, which needs the same picture.
-                drawn = np.append(0, 1 + rng.permutation(len(photos) - 1))
+                drawn = np.append(0, 1 + rng.permutation(len(crops) - 1))
                 # Where it fills the batch, the other photos have every second step.
                 with_first = batch_size > 1 or step % 2 == 0
                 pick = torch.from_numpy(drawn[:batch_size] if with_first else drawn[1:2]).to(device)
@@ -233,7 +248,8 @@ def train_on_style(
                 generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
                 masks = losses["masked_direction"].draw(untrained.shape, generator).to(device)
                 with _whole_or_not(trained, losses, optimizer, history):
-                    features, found = judged(latents, condition.to(fusion.dtype), photos[pick], photo_features, seen, untrained, masks)
+                    picked = as_floats(crops[pick])
+                    features, found = judged(latents, condition.to(fusion.dtype), picked, photo_features, seen, untrained, masks)
                     values = dict(zip(_Judged.LOSSES, found))
                     if with_first:
                         anchor = losses["global_direction"](features[:1], photo_features[:1], direction)
@@ -244,11 +260,11 @@ def train_on_style(
                     # Not by backward(), which warns of gradients that a graph computed on a stream of its own.
                     for parameter, grad in zip(trained, torch.autograd.grad(total, trained, allow_unused=True)):
                         parameter.grad = grad
-                    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+                    norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
                     optimizer.step()
                     # Asked for at once: a GPU is waited for at every number.
-                    score, *numbers = torch.stack([features[0] @ target, total, *values.values()]).tolist()
-                    if not all(map(math.isfinite, (score, *numbers))):
+                    norm, score, *numbers = torch.stack([norm, features[0] @ target, total, *values.values()]).tolist()
+                    if not all(map(math.isfinite, (norm, score, *numbers))):
                         raise StyleMambaError(
                             f"Step {step + 1} has no loss that is a number; train with a lower learning_rate than {learning_rate}."
                         )
@@ -258,11 +274,11 @@ def train_on_style(
                     save_state()
                 if callback is not None:
                     facts = {"step": step + 1, "num_train_steps": num_train_steps, "score": score, "losses": numbers}
-                    callback(step + 1, {**facts, "preview": lambda: _preview(pipe, fusion, photos[:1], known_of([0]), condition)})
+                    callback(step + 1, {**facts, "preview": preview})
         finally:
             # Also after an exception: what was trained so far is a valid style.
             if history:
-                moved = {name: delta.float() for name, delta in deltas_from(base, fusion).items()}
+                moved = {name: delta.float() for name, delta in deltas_from(dict(start.named_parameters()), fusion).items()}
                 deltas = {name: delta for name, delta in moved.items() if parameters == "all" or delta.any()}
                 info = {
                     "name": name or prompt,
@@ -275,10 +291,11 @@ def train_on_style(
                     "score": history[-1]["score"],
                     "losses": {key: value for key, value in history[-1].items() if key not in ("step", "score")},
                 }
-                with contextlib.suppress(RuntimeError):  # memory may be what ended the training; a style is valid without its preview
-                    info["preview"] = encode_preview(_preview(pipe, fusion, photos[:1], known_of([0]), condition))
                 pipe.set_style({**deltas, EMBEDDING: condition[0]}, info)
                 save_state()
+                # Last: it takes the longest, and may be interrupted once more. A style is valid without it.
+                with contextlib.suppress(RuntimeError):  # memory may be what ended the training
+                    pipe.style["preview"] = encode_preview(preview())
     return history
 
 
@@ -396,9 +413,9 @@ def _trainable(pipe):
 
 
 def _crops(number: int, photos: Iterator[Image.Image], size: int, at_least: int, seed: int) -> torch.Tensor:
-    """Square crops (N, 3, size, size) in 0..1: the middle of every photo, and random ones until there are enough for a varied batch."""
-    rng, middles, others = np.random.default_rng(seed), [], []
-    count = max(4, at_least, number)
+    """Square crops (N, 3, size, size), uint8: the middle of every photo, and random ones until there are enough for a varied batch."""
+    rng, count = np.random.default_rng(seed), max(4, at_least, number)
+    crops, extra = torch.empty(count, 3, size, size, dtype=torch.uint8), number
     for index, photo in enumerate(photos):
         for crop in range(index, count, number):
             middle = crop < number
@@ -406,9 +423,28 @@ def _crops(number: int, photos: Iterator[Image.Image], size: int, at_least: int,
             side = min(size / scale, *photo.size)  # of the photo, px
             share = (0.5, 0.5) if middle else rng.uniform(size=2)
             left, top = (s * (n - side) for s, n in zip(share, photo.size))
-            crop = photo.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
-            (middles if middle else others).append(torch.from_numpy(np.array(crop)).permute(2, 0, 1).float() / 255)
-    return torch.stack(middles + others)
+            square = photo.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+            crops[crop if middle else extra] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+            extra += not middle
+    return crops
+
+
+def _digest(crops: torch.Tensor) -> str:
+    """Tells photos from others: of their values in 0..1, as states were saved that know them by these."""
+    digest = hashlib.sha256()
+    for crop in crops.cpu():
+        digest.update(as_floats(crop).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _same_recipe(saved: object, recipe: dict) -> bool:
+    """Whether a state is of this training; embeddings differ in their last bits from one CPU to another."""
+    if not isinstance(saved, dict) or saved.keys() != recipe.keys():
+        return False
+    near = [key for key in ("target", "style") if key in recipe]
+    if any(np.shape(saved[key]) != np.shape(recipe[key]) or not np.allclose(saved[key], recipe[key], atol=SAME) for key in near):
+        return False
+    return all(saved[key] == recipe[key] for key in recipe.keys() - near)
 
 
 @torch.no_grad()

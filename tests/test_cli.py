@@ -500,6 +500,13 @@ def test_ctrl_c_keeps_the_style_and_resume_ends_where_an_uninterrupted_run_ends(
     assert _style_tensors("cut.safetensors") == _style_tensors("whole.safetensors")
 
 
+def test_resume_with_nothing_left_to_do_says_so(run, style_file):
+    arguments = ("train", " fire ", "--images", "photo.jpg", "-o", "fire.safetensors", "--resume", "--steps")
+    note = "stylemamba: fire.safetensors has 2 steps already; give more than that with --steps.\n"
+    assert run(*arguments, "2") == (0, "fire.safetensors\n", note)
+    assert run(*arguments, "3") == (0, "fire.safetensors\n", "")
+
+
 def test_without_resume_training_starts_anew(run, style_file):
     before = _style_tensors("fire.safetensors")
     assert run("train", "fire", "--images", "photo.jpg", "-o", "fire.safetensors", "--steps", "2")[0] == 0
@@ -540,6 +547,7 @@ TRAINING_MISTAKES = {
     "no steps": (["fire", "--images", "photo.jpg", "-o", "s.safetensors", "--steps", "0"], "--steps"),
     "nothing to resume": (["fire", "--images", "photo.jpg", "-o", "s.safetensors", "--resume"], "s.state.safetensors"),
     "alien state": (["fire", "--images", "photo.jpg", "-o", "t.safetensors", "--resume"], "t.state.safetensors"),
+    "text in another encoding": (["caf\udce9", "--images", "photo.jpg", "-o", "s.safetensors"], "'caf\\udce9' is not valid UTF-8"),
 }
 
 

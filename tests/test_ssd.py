@@ -127,12 +127,15 @@ class TestSSDScan:
         grads = torch.autograd.grad(out.sum(), list(inputs.values()))
         assert all(grad.isfinite().all() for grad in grads)
 
-    def test_weak_after_strong_decay(self):
+    @pytest.mark.parametrize("strong", [200.0, 1e5, 1e37])
+    def test_weak_after_strong_decay(self, strong):
         """A step that wipes the state must not spoil the steps after it, which share its chunk."""
         inputs = make_inputs(batch=1, length=64, heads=1, groups=1, dtype=torch.float64, decay=0.0)
         inputs["A"] = torch.full((1,), -1.0, dtype=torch.float64)
         inputs["dt"] = torch.full((1, 64, 1), 0.05, dtype=torch.float64)
-        inputs["dt"][:, 8] = 200.0
+        inputs["dt"][:, 8] = strong
+        inputs["x"] = inputs["x"].detach()
+        inputs["x"][:, 8] = 0  # its own share would hide what is lost of the others'
         expected = ssd_ref(**inputs)
         actual = ssd_scan(**{name: t.float() for name, t in inputs.items()})
         assert (actual.double() - expected).norm() / expected.norm() < 1e-4

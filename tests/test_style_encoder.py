@@ -1,5 +1,8 @@
 """SigLIP as the style encoder."""
 
+import contextlib
+import threading
+
 import pytest
 import torch
 from transformers import Siglip2Config, Siglip2Model
@@ -41,6 +44,31 @@ def test_empty_text_is_refused(encoder, text):
 def test_text_of_which_nothing_is_known_is_refused(encoder, text):
     with pytest.raises(StyleMambaError, match=text):
         encoder.encode_text(["a mosaic", text])
+
+
+def test_text_that_is_no_text_is_named(encoder):
+    for text, complaint in ((b"ink", "The prompt is a bytes"), ("caf\udce9", r"'caf\\udce9' is not valid UTF-8")):
+        with pytest.raises(StyleMambaError, match=complaint):
+            encoder.encode_text([text])
+
+
+def test_threads_share_a_tokenizer(encoder):
+    """How it pads is kept in it."""
+    tokenizer, begun = encoder.tokenizer, threading.Barrier(2, timeout=0.3)
+
+    def one_at_a_time(*args, **kwargs):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            begun.wait()  # another thread comes here meanwhile only where nothing keeps it
+            met.append(1)
+        return tokenizer(*args, **kwargs)
+
+    met, one_at_a_time.all_special_ids = [], tokenizer.all_special_ids
+    threads = [threading.Thread(target=StyleEncoder(encoder.model, one_at_a_time).encode_text, args=(["ink"],)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not met
 
 
 def test_the_end_of_a_long_text_that_is_not_read_is_told(encoder, caplog):

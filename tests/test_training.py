@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from synthetic import synthetic_photo
 
-from stylemamba import StyleMambaError, StyleMambaPipeline, checkpoint
+from stylemamba import StyleEncoder, StyleMambaError, StyleMambaPipeline, checkpoint
 from stylemamba.low_rank import RANK
 from stylemamba.style_file import EMBEDDING, belongs_to, read_style, write_style
 from stylemamba.training import LossWeights, has_settled
@@ -76,8 +76,10 @@ def test_pipelines_of_every_dtype_train_alike_and_share_their_styles(tiny_model_
         pipe.load_style(tmp_path / "full.safetensors")
 
 
-def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, photos, tmp_path):
-    whole = tiny_pipeline.train_on_style("snow", photos, seed=3, **FAST)
+@pytest.mark.parametrize("parameters", ["modulation", "low-rank", "all"])
+def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, photos, tmp_path, parameters):
+    options = {**FAST, "seed": 3, "parameters": parameters}
+    whole = tiny_pipeline.train_on_style("snow", photos, **options)
     tiny_pipeline.save_style(tmp_path / "whole.safetensors")
 
     class Stop(Exception):
@@ -89,9 +91,9 @@ def test_same_seed_same_style_and_resume_equals_uninterrupted(tiny_pipeline, pho
 
     state = tmp_path / "state.safetensors"
     with pytest.raises(Stop):
-        tiny_pipeline.train_on_style("snow", photos, seed=3, callback=stop, checkpoint_path=state, **FAST)
+        tiny_pipeline.train_on_style("snow", photos, callback=stop, checkpoint_path=state, **options)
     assert tiny_pipeline.style["steps"] == 3  # what was trained so far is a valid style
-    resumed = tiny_pipeline.train_on_style("snow", photos, seed=3, checkpoint_path=state, **FAST)
+    resumed = tiny_pipeline.train_on_style("snow", photos, checkpoint_path=state, **options)
     tiny_pipeline.save_style(tmp_path / "resumed.safetensors")
     assert resumed == whole
     with safe_open(tmp_path / "whole.safetensors", "pt") as one, safe_open(tmp_path / "resumed.safetensors", "pt") as two:
@@ -124,6 +126,35 @@ def test_a_step_that_is_interrupted_counts_as_none(tiny_model_dir, photos, tmp_p
     resumed = third.train_on_style("snow", photos, checkpoint_path=state, **options)
     assert [row["step"] for row in resumed] == [1, 2, 3, 4, 5, 6] and resumed == whole
     assert all(torch.equal(value, expected[name]) for name, value in third.style_state()[0].items())
+
+
+def test_a_second_interrupt_costs_the_preview_alone(tiny_pipeline, photos, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stylemamba.training._preview", interrupt)
+    state = tmp_path / "state.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **FAST)
+    assert tiny_pipeline.style["steps"] == 6 and "preview" not in tiny_pipeline.style
+    monkeypatch.undo()
+    assert len(tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **FAST)) == 6 and tiny_pipeline.style["preview"]
+
+
+def test_a_state_of_another_cpu_goes_on(tiny_pipeline, photos, tmp_path, monkeypatch):
+    """Its embeddings differ in the last bits."""
+    state, encode = tmp_path / "state.safetensors", StyleEncoder.encode_text
+    tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **{**FAST, "num_train_steps": 2})
+    monkeypatch.setattr(StyleEncoder, "encode_text", lambda self, texts: encode(self, texts) + 1e-5)
+    assert len(tiny_pipeline.train_on_style("fire", photos, checkpoint_path=state, **FAST)) == 6
+
+
+def test_photos_are_kept_as_bytes(tiny_pipeline):
+    from stylemamba.training import _crops
+
+    pictures = [Image.new("RGB", (40, 40), (shade, 0, 0)) for shade in range(3)]
+    crops = _crops(3, iter(pictures), 32, 2, 0)
+    assert crops.dtype == torch.uint8 and crops[:3, 0, 0, 0].tolist() == [0, 1, 2] and crops[3].max() == 0
 
 
 def test_callback_gets_losses_and_a_preview(tiny_pipeline, photos):
@@ -315,6 +346,10 @@ def test_alien_style_files_are_refused(tiny_pipeline, photos, tmp_path):
         lambda tensors, info: (tensors, json.dumps({key: value for key, value in info.items() if key != "base"})),
         lambda tensors, info: ({**tensors, "embedding": tensors["embedding"] * float("nan")}, json.dumps(info)),
         lambda tensors, info: ({**tensors, "palette": torch.zeros(3, 3)}, json.dumps(info)),
+        lambda tensors, info: (tensors, json.dumps({**info, "base in bfloat16": ["a"]})),
+        lambda tensors, info: ({**tensors, "embedding": tensors["embedding"].to(torch.float8_e4m3fn)}, json.dumps(info)),
+        lambda tensors, info: ({**tensors, "embedding": torch.zeros(2, 16)}, json.dumps(info)),
+        lambda tensors, info: ({**tensors, "embedding": tensors["embedding"] * 1e30}, json.dumps(info)),
     ],
 )
 def test_damaged_style_files_are_refused_and_the_loaded_style_stays(tiny_pipeline, tmp_path, spoilt):
@@ -328,7 +363,9 @@ def test_damaged_style_files_are_refused_and_the_loaded_style_stays(tiny_pipelin
     assert tiny_pipeline.style["prompt"] == "fire"
 
 
-def test_what_fails_leaves_the_loaded_style(tiny_pipeline, photos):
+def test_what_fails_leaves_the_loaded_style(tiny_pipeline, photos, tmp_path):
+    photo_file = tmp_path / "photo.png"
+    photo_file.touch()
     tiny_pipeline.train_on_style("fire", photos, **FAST)
     styled = np.asarray(tiny_pipeline(photos[0]).images[0])
     tensors, info = tiny_pipeline.style_state()
@@ -338,6 +375,10 @@ def test_what_fails_leaves_the_loaded_style(tiny_pipeline, photos):
 
     for fails in (
         lambda: tiny_pipeline.set_style(tensors, {**info, "base": "", "base in bfloat16": ""}),
+        lambda: tiny_pipeline.set_style({**tensors, "embedding": tensors["embedding"][..., :5]}, info),
+        lambda: tiny_pipeline.train_on_style("snow", photos, checkpoint_path=photo_file / "state.safetensors", callback=stop, **FAST),
+        lambda: tiny_pipeline.train_on_style("snow", photos, checkpoint_path="x" * 300, callback=stop, **FAST),
+        lambda: tiny_pipeline.load_style("x" * 300),
         lambda: tiny_pipeline.train_on_style("", photos, **FAST),
         lambda: tiny_pipeline.train_on_style("snow", ["missing.png"], callback=stop, **FAST),
     ):
@@ -351,6 +392,22 @@ def test_losses_that_are_no_numbers_end_the_training(tiny_pipeline, photos, monk
     with pytest.raises(StyleMambaError, match="Step 1 has no loss"):
         tiny_pipeline.train_on_style("fire", photos, **FAST)
     assert tiny_pipeline.style is None
+
+
+def test_a_gradient_that_is_no_number_changes_nothing(tiny_pipeline, photos, tmp_path, monkeypatch):
+    """The losses before it are numbers; only the next step's would not be."""
+    grad, calls = torch.autograd.grad, []
+
+    def spoilt(*args, **kwargs):
+        calls.append(1)
+        return [None if g is None else g * float("nan") for g in grad(*args, **kwargs)] if len(calls) == 3 else grad(*args, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", spoilt)
+    with pytest.raises(StyleMambaError, match="Step 3 has no loss"):
+        tiny_pipeline.train_on_style("fire", photos, **{**FAST, "num_train_steps": 3})
+    assert tiny_pipeline.style["steps"] == 2
+    tiny_pipeline.save_style(tmp_path / "fire.safetensors")
+    tiny_pipeline.load_style(tmp_path / "fire.safetensors")
 
 
 def test_a_training_that_begins_anew_keeps_the_old_state_until_it_has_its_own(tiny_pipeline, photos, tmp_path):
@@ -388,13 +445,23 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
         tiny_pipeline.train_on_style("fire", photos, **{**FAST, "batch_size": 0})
     with pytest.raises(StyleMambaError, match="finite numbers"):
         tiny_pipeline.train_on_style("fire", photos, weights=LossWeights(content=float("nan")), **FAST)
-    for option, value in (("seed", -1), ("learning_rate", -1.0), ("learning_rate", float("nan"))):
-        with pytest.raises(StyleMambaError, match=f"{option} is {value}"):
-            tiny_pipeline.train_on_style("fire", photos, **FAST, **{option: value})
+    wrong = {"seed": (-1, 1.5, None, 2**64), "learning_rate": (-1.0, float("nan"), "x"), "batch_size": (1.5,), "size": (64.0, "64")}
+    for option, value in [(option, value) for option, values in (*wrong.items(), ("num_train_steps", ("2", 2.5))) for value in values]:
+        with pytest.raises(StyleMambaError, match=f"{option} is {value!r}"):
+            tiny_pipeline.train_on_style("fire", photos, **{**FAST, option: value})
+    for given, complaint in (
+        ({"prompt": ["fire"]}, "The prompt is a list"),
+        ({"source_prompt": ""}, "source_prompt is ''"),
+        ({"style": np.ones(16)}, "style is a ndarray"),
+        ({"weights": LossWeights(content="x")}, "finite numbers"),
+    ):
+        with pytest.raises(StyleMambaError, match=complaint):
+            tiny_pipeline.train_on_style(**{"prompt": "fire", "images": photos, **FAST, **given})
     with pytest.raises(StyleMambaError, match="already"):
         tiny_pipeline.train_on_style("a photo", photos, **FAST)
     embedding = tiny_pipeline.encode_prompt("fire")[0]
-    for style in (torch.ones(3), 0 * embedding, embedding * float("nan"), embedding[None, None]):
+    opposites = torch.stack([embedding, -embedding]) / 2
+    for style in (torch.ones(3), 0 * embedding, embedding * float("nan"), embedding[None, None], opposites):
         with pytest.raises(StyleMambaError, match="style to train towards"):
             tiny_pipeline.train_on_style("fire", photos, style=style, **FAST)
     with pytest.raises(StyleMambaError, match="no style to save"):
