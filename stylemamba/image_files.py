@@ -1,6 +1,7 @@
 """Which files the command line reads and writes: folders to pictures, names for results, and writing that never leaves half a file."""
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -16,8 +17,11 @@ from PIL import Image, features
 from .errors import StyleMambaError
 from .images import on_white, status
 
+logger = logging.getLogger(__name__)
+
 STREAM = "-"  # stdin as an input, stdout as an output
 READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", *([".avif"] if features.check("avif") else []))
+UNREADABLE = {".heic", ".heif", ".jxl", ".avif"} - {*READABLE}  # photos all the same
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 OPAQUE = ("JPEG", "BMP")
 LARGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels a side
@@ -26,7 +30,8 @@ LONGEST_NAME, LONGEST_SLUG = 240, 72  # bytes; file systems take names of 255, o
 
 
 def find_images(inputs: Sequence[str]) -> list[str]:
-    """The image files among ``inputs``; a folder stands for the pictures directly in it, by name.
+    """The image files among ``inputs``; a folder stands for the pictures directly in it, by name. A warning tells of photos in it of kinds
+    that cannot be read.
 
     Raises:
         StyleMambaError: an input does not exist, or a folder has no pictures.
@@ -42,7 +47,11 @@ def find_images(inputs: Sequence[str]) -> list[str]:
         if not stat.S_ISDIR(entry.st_mode):
             found.append(item)
             continue
-        pictures = sorted(str(p) for p in _listed(Path(item)) if p.suffix.lower() in READABLE and not p.name.startswith("."))
+        listed = [path for path in _listed(Path(item)) if not path.name.startswith(".")]
+        pictures = sorted(str(path) for path in listed if path.suffix.lower() in READABLE)
+        if alien := sorted(path.name for path in listed if path.suffix.lower() in UNREADABLE):
+            some = ", ".join(alien[:3] + ["..."] * (len(alien) > 3))
+            logger.warning("In %s, what cannot be read is left out: %s; save it as JPEG.", item, some)
         if not pictures:
             raise StyleMambaError(f"The folder {item} holds no pictures ({', '.join(READABLE)}); name another folder or a file.")
         found += pictures

@@ -29,6 +29,14 @@ def test_a_folder_gives_what_can_be_read_from_a_file():
     assert find_images(["in"]) == ["in/phone.AVIF"]
 
 
+def test_photos_that_cannot_be_read_are_not_passed_over_in_silence(caplog):
+    os.mkdir("in")
+    for name in ("in/a.png", "in/b.HEIC", "in/c.heic", "in/.d.heic", "in/notes.txt"):
+        Image.new("RGB", (2, 2)).save(name, "PNG")
+    assert find_images(["in"]) == ["in/a.png"]
+    assert [record.getMessage() for record in caplog.records] == ["In in, what cannot be read is left out: b.HEIC, c.heic; save it as JPEG."]
+
+
 def test_names_that_some_systems_take_for_one_get_numbers():
     images = ["a/IMG.jpg", "b/img.jpg", "a/caf\u00e9.png", "b/cafe\u0301.png"]
     made = name_outputs(images, "out/", "fire", many=True)
