@@ -34,7 +34,8 @@ def test_photos_that_cannot_be_read_are_not_passed_over_in_silence(caplog):
     for name in ("in/a.png", "in/b.HEIC", "in/c.heic", "in/.d.heic", "in/notes.txt"):
         Image.new("RGB", (2, 2)).save(name, "PNG")
     assert find_images(["in"]) == ["in/a.png"]
-    assert [record.getMessage() for record in caplog.records] == ["In in, what cannot be read is left out: b.HEIC, c.heic; save it as JPEG."]
+    (record,) = caplog.records
+    assert record.getMessage() == "In in, what cannot be read is left out: b.HEIC, c.heic; save it as JPEG."
 
 
 def test_names_that_some_systems_take_for_one_get_numbers():
