@@ -82,16 +82,19 @@ class Photo:
         padded = height + top + bottom, width + left + right
 
         def at_photo_size(x, **how):
-            return F.interpolate(x.float(), padded, **how)[:, :, top : top + height, left : left + width].to(self.pixels.device)
+            return F.interpolate(x.float(), padded, **how)[:, :, top : top + height, left : left + width]
+
+        def times(own, share):
+            return own * share.to(own.device) if hasattr(own, "device") else own * share
 
         # One more around them, as far as the decoder spreads a change.
         changed = at_photo_size(F.max_pool2d((change > ROUNDING).float(), 3, 1, 1), mode="nearest")
         left_over = 1 - at_photo_size((change / WHOLE_STYLE).clamp(max=1), mode="bilinear")
         return replace(
             self,
-            kept=self.kept * left_over,
-            region=1 - (1 - self.region) * (1 - changed),
-            colours=tuple((palette, amount * left_over) for palette, amount in self.colours),
+            kept=times(self.kept, left_over),
+            region=1 - times(1 - self.region, 1 - changed),
+            colours=tuple((palette, times(amount, left_over)) for palette, amount in self.colours),
         )
 
 

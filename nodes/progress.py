@@ -22,8 +22,8 @@ class Progress:
     def update(self, preview: Image.Image | None = None) -> None:
         self.check()
         self.done += 1
-        if preview and 2 * PREVIEW_SIZE * min(preview.size) < max(preview.size):
-            preview = None  # less than half a pixel would be left of its shorter side, and that error ends ComfyUI
+        if preview and 2 * PREVIEW_SIZE * min(preview.size) <= max(preview.size):
+            preview = None  # of its shorter side no pixel would be left, and that error ends ComfyUI
         self.bar.update_absolute(self.done, self.total, preview and ("JPEG", preview, PREVIEW_SIZE))
 
     @staticmethod

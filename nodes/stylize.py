@@ -73,7 +73,7 @@ class StyleMambaFusion(io.ComfyNode):
     @classmethod
     def execute(cls, model, latent, style, strength, mask=None) -> io.NodeOutput:
         in_range("strength", strength, STRENGTH)
-        return io.NodeOutput(fuse(model, latent, style, strength, Progress(len(latent["samples"])), mask))
+        return io.NodeOutput(fuse(model, latent, style, strength, Progress(len(latent["samples"])), _given(mask)))
 
 
 class StyleMambaDecode(io.ComfyNode):
@@ -151,6 +151,7 @@ class StyleMambaStylize(io.ComfyNode):
             )
         model = model or bundled_model()
         style = style or StyleMambaStyleEmbedding.execute(model, text)[0]
+        mask = _given(mask)
         masks = [None] * len(image) if mask is None else _masks(mask, image.movedim(-1, 1))
         progress, pictures = Progress(3 * len(image)), []
         for photo, part in zip(image.split(1), masks):  # one at a time: a long batch needs no more memory than its pictures
@@ -228,7 +229,7 @@ def fuse(model: Model, latent: dict, style: Style, strength: float, progress: Pr
     pixels = _pixels(model.pipe, samples, photo)
     pipe = model.on_device(pixels_at_a_time(pixels))
     if mask is None:
-        mask = latent.get("noise_mask")  # as ComfyUI's samplers take it
+        mask = _given(latent.get("noise_mask"))  # as ComfyUI's samplers take it
     regions = None if mask is None else _masks(mask, samples if photo is None else photo.pixels.movedim(-1, 1))
     fused = []
     with style.applied(pipe):
@@ -327,12 +328,13 @@ def _pixels(pipe, samples, photo: Photo | None) -> int:
     return samples.shape[-2] * samples.shape[-1] * pipe.size_multiple**2
 
 
-def _masks(mask, pictures) -> list:
-    """MASK -> one (1, 1, H, W) for each of the pictures (B, C, H, W), at their size.
+def _given(mask):
+    """A MASK, or None for the black one of 64 x 64 px that Load Image gives for a picture without transparency."""
+    return None if mask is None or (mask.numel() == 64 * 64 and mask.shape[-2:] == (64, 64) and not mask.any()) else mask
 
-    Load Image gives a black mask of 64 x 64 px for a picture without transparency; it stands for "no mask".
-    """
-    import torch
+
+def _masks(mask, pictures) -> list:
+    """MASK -> one (1, 1, H, W) for each of the pictures (B, C, H, W), at their size."""
     import torch.nn.functional as F
 
     from stylemamba import StyleMambaError
@@ -344,8 +346,6 @@ def _masks(mask, pictures) -> list:
     if len(mask) not in (1, len(pictures)):
         raise StyleMambaError(f"There are {len(mask)} masks for {len(pictures)} pictures; give one mask, or one for each picture.")
     mask = mask.clamp(0, 1)
-    if mask.shape[1:] == (1, 64, 64) and not mask.any():
-        mask = torch.ones_like(mask)
     if mask.shape[2:] != size:
         mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
     return list(mask.expand(len(pictures), -1, -1, -1).split(1))

@@ -20,7 +20,7 @@ from .images import on_white, status
 logger = logging.getLogger(__name__)
 
 STREAM = "-"  # stdin as an input, stdout as an output
-READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", *([".avif"] if features.check("avif") else []))
+READABLE = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", *([".avif"] if "avif" in features.get_supported() else []))
 UNREADABLE = {".heic", ".heif", ".jxl", ".avif"} - {*READABLE}  # photos all the same
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
 OPAQUE = ("JPEG", "BMP")

@@ -69,9 +69,9 @@ class ClipScore:
             self._own, self.model = StyleEncoder(pipe.style_encoder, pipe.tokenizer), pipe.style_encoder
         else:
             self._own, self.model = None, self._load(checkpoint).to(pipe.device)
-        # As in bfloat16, whatever dtype either has.
-        own, other = (base_hash(dict(m.named_parameters()), torch.bfloat16) for m in (self.model, pipe.style_encoder))
-        self.optimised = own == other
+        # Whatever dtype either has: fp16 keeps the one hash of fp32, and bfloat16 the other.
+        parameters = [dict(m.named_parameters()) for m in (self.model, pipe.style_encoder)]
+        self.optimised = any(len({base_hash(own, dtype) for own in parameters}) == 1 for dtype in (torch.float16, torch.bfloat16))
         self.settings = {
             "checkpoint": checkpoint,
             "templates": list(self.templates),

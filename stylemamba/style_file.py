@@ -111,4 +111,4 @@ def _is_style(tensors: dict[str, torch.Tensor], info: object) -> bool:
     finite = all(tensor.dtype in DTYPES and bool(tensor.isfinite().all()) for tensor in tensors.values())
     if not (described and isinstance(info["prompt"], str) and finite and style.dim() in (1, 2) and palette.shape in ((0,), (4, 4))):
         return False
-    return 0.01 < style.float().norm(dim=-1).sum() < 100  # 1, but for rounding; the fusion divides by it
+    return 1e-6 < style.float().norm(dim=-1).sum() < 1e6  # 1, unless it was trained with another; the fusion divides by it

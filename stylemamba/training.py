@@ -115,11 +115,11 @@ def train_on_style(
     if not isinstance(source_prompt, str) or not source_prompt.strip():
         raise StyleMambaError(f"source_prompt is {source_prompt!r}; say in words what the photos are, such as 'a photo'.")
     if not isinstance(num_train_steps, Integral) or num_train_steps < 1:
-        raise StyleMambaError(f"num_train_steps is {num_train_steps!r}; train for at least one step.")
+        raise StyleMambaError(f"num_train_steps is {num_train_steps!r}; give a whole number of steps, at least one.")
     if parameters not in RATES:
         raise StyleMambaError(f"parameters {parameters!r} is not known; use 'modulation', 'low-rank' or 'all'.")
     if not isinstance(batch_size, Integral) or batch_size < 1:
-        raise StyleMambaError(f"batch_size is {batch_size!r}; train with at least one crop a step.")
+        raise StyleMambaError(f"batch_size is {batch_size!r}; give a whole number of crops a step, at least one.")
     token = pipe.vae_scale_factor * pipe.fusion.config.patch_size
     if not isinstance(size, Integral) or size < token or size % pipe.size_multiple:
         raise StyleMambaError(
@@ -136,8 +136,8 @@ def train_on_style(
         raise StyleMambaError(f"weights must be LossWeights of finite numbers, but are {weights}.")
     if style is not None and not isinstance(style, torch.Tensor):
         raise StyleMambaError(f"style is a {type(style).__name__}; make it with encode_prompt or encode_style_image.")
-    if checkpoint_path is not None:
-        checkpoint.prepare(checkpoint_path)
+    # Numbers of numpy's would end the saving as JSON.
+    num_train_steps, batch_size, size, seed, learning_rate = *map(int, (num_train_steps, batch_size, size, seed)), float(learning_rate)
     with torch.inference_mode(False), torch.enable_grad(), _without_style(pipe), _trainable(pipe) as (fusion, siglip):
         if parameters == "modulation" and not fusion.out.weight.any():
             raise StyleMambaError(
@@ -165,6 +165,8 @@ def train_on_style(
             crops = _crops(*load_in_turn(images), size, batch_size, seed).to(device)
             condition = (pipe.encode_prompt(prompt, source_prompt) if style is None else style[None]).detach().clone().to(device)
         direction = F.normalize(target - source, dim=-1)
+        if checkpoint_path is not None:
+            checkpoint.prepare(checkpoint_path)
 
         # Not the pipeline's own: where weights lie in memory changes the last bits, and those of a model as loaded lie anywhere.
         start = copy.deepcopy(fusion)

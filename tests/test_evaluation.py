@@ -370,7 +370,9 @@ def test_clip_score_of_a_checkpoint_is_a_hundred_times_its_cosine(tmp_path, tiny
     encoder = copy.deepcopy(tiny_pipeline.style_encoder)
     for part in (encoder, tiny_pipeline.tokenizer, processor):
         part.save_pretrained(tmp_path / "same")
-    assert ClipScore(str(tmp_path / "same"), tiny_pipeline.to(torch.bfloat16)).optimised, "the same in another dtype"
+    for dtype in (torch.float16, torch.bfloat16):
+        pipe = copy.deepcopy(tiny_pipeline).to(dtype)
+        assert ClipScore(str(tmp_path / "same"), pipe).optimised, "the same in another dtype"
 
 
 def test_vgg19_is_read_under_both_names_and_others_are_refused(tmp_path):

@@ -449,6 +449,12 @@ def test_mistakes_are_named(tiny_pipeline, photos, tmp_path):
     for option, value in [(option, value) for option, values in (*wrong.items(), ("num_train_steps", ("2", 2.5))) for value in values]:
         with pytest.raises(StyleMambaError, match=f"{option} is {value!r}"):
             tiny_pipeline.train_on_style("fire", photos, **{**FAST, option: value})
+    numbers = {name: np.int64(value) for name, value in FAST.items()} | {"num_train_steps": np.int64(1), "seed": np.int64(1)}
+    tiny_pipeline.train_on_style("fire", photos, checkpoint_path=tmp_path / "np.safetensors", **numbers, learning_rate=np.float32(0.01))
+    with pytest.raises(StyleMambaError, match="empty"):
+        tiny_pipeline.train_on_style("", photos, checkpoint_path=tmp_path / "new" / "s.safetensors", **FAST)
+    assert not (tmp_path / "new").exists()
+    tiny_pipeline.unload_style()
     for given, complaint in (
         ({"prompt": ["fire"]}, "The prompt is a list"),
         ({"source_prompt": ""}, "source_prompt is ''"),

@@ -125,9 +125,10 @@ def test_latent_of_no_photo_is_refused(run, model, fire, image, with_photo):
             node()
 
 
-def test_strip_too_thin_for_a_preview_is_stylised_without_one(run, model, image):
+@pytest.mark.parametrize("width", [1024, 1100])
+def test_strip_too_thin_for_a_preview_is_stylised_without_one(run, model, width):
     """ComfyUI would end with the error that it makes."""
-    shape = (1, 1, 1100, 3)
+    shape = (1, 1, width, 3)
     assert run("Stylize", torch.rand(shape), "fire", 1.0, model=model).shape == shape
     assert all(preview is None for *_, preview in ProgressBar.updates) and len(ProgressBar.updates) == 3
 

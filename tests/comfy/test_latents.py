@@ -1,5 +1,7 @@
 """What ComfyUI's own latent nodes do between these nodes: the photo behind a latent goes with it, or is forgotten."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -84,6 +86,9 @@ def test_as_much_of_the_photo_is_kept_as_another_node_left(run, model, fire, ima
     kept = changed.kept[0, 0, 16, places]
     assert torch.allclose(kept[[0, 1, 3]], torch.tensor([0.6, 1.0, 0.0]), atol=1e-6) and 0.2 < kept[2] < 0.8
     assert torch.equal(changed.region[0, 0, 16, places], torch.tensor([1.0, 0.0, 1.0, 1.0]))
+    # As with --gpu-only, where a photo may be on the GPU and a mask of Load Image is not.
+    latent["stylemamba_photo"] = dataclasses.replace(photo, pixels=photo.pixels.to("meta"))
+    assert torch.equal(known(moves).kept, changed.kept)
 
 
 def test_another_photo_of_the_same_scene_in_the_batch_is_not_the_first_one(run, model, fire, image, halves):

@@ -93,6 +93,12 @@ def test_black_mask_of_load_image_is_no_mask_and_any_other_is_one(five_steps, fi
     assert torch.allclose(five_steps(square, fire, mask=torch.zeros(1, 64, 64)), five_steps(square, fire), atol=1e-6)
 
 
+def test_black_mask_beside_another_is_one(run, model):
+    batch, masks = torch.cat([image(64, 64), image(64, 64, seed=1)]), torch.stack([torch.zeros(64, 64), torch.ones(64, 64)])
+    change = (run("Stylize", batch, "fire", 1.0, mask=masks, model=model) - batch).abs().mean((1, 2, 3))
+    assert change[0] < 1e-6 and change[1] > 0.02
+
+
 def test_masks_of_another_size_fit_and_of_another_number_do_not(five_steps, fire):
     photo, mask = image(48, 32), torch.ones(1, 100, 10)
     assert torch.allclose(five_steps(photo, fire, mask=mask), five_steps(photo, fire), atol=1e-4)
