@@ -117,7 +117,7 @@ def check_writable(output: str) -> None:
         raise StyleMambaError(f"{output} is a folder; name a file.")
     if entry is not None and not stat.S_ISREG(entry.st_mode):
         raise StyleMambaError(f"{output} is not a regular file; name another one, or - for stdout.")
-    _check_folder(Path(output).absolute().parent)
+    _check_folder(Path(os.path.realpath(output)).parent)  # through a link, which may lead to a folder that there is not
 
 
 def check_not_input(output: str, inputs: Sequence[str]) -> None:
@@ -178,9 +178,9 @@ def replacing(output: str) -> Iterator[Path]:
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # a name of its own, as the file's may be as long as a name can be
     try:
         partial.touch()
-        mode = partial.stat().st_mode
+        mode = stat.S_IMODE((path if path.exists() else partial).stat().st_mode)
         yield partial
-        os.chmod(partial, mode)  # some writers make files that only their owner may read
+        os.chmod(partial, mode)  # that of the file that it replaces; of a new one, some writers let only its owner read it
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

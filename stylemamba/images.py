@@ -17,6 +17,7 @@ from .errors import StyleMambaError
 ImageSource = Union[str, os.PathLike, bytes, BinaryIO, Image.Image, np.ndarray, "torch.Tensor"]  # noqa: F821 - torch is not imported here
 
 OVERSHOOT = 0.25  # a resized float picture may ring a little beyond 0..1; more than this is another value range
+GREY_SHADES = {"L;2": 4, "L;4": 16}  # of PNGs with less than a byte a pixel
 DEPTH_16 = 65535
 
 
@@ -127,6 +128,7 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
     """The first frame's pixels, upright; always a new image, the caller's stays untouched."""
     if 0 in picture.size:
         raise StyleMambaError(f"{name} has zero size ({picture.width} x {picture.height}); give a picture of at least 1 x 1 pixels.")
+    shades = GREY_SHADES.get(_raw_mode(picture))
     try:
         picture.load()
     except MemoryError as error:
@@ -134,9 +136,18 @@ def _decode(picture: Image.Image, name: str) -> Image.Image:
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error ...
         raise StyleMambaError(f"{name} is damaged or truncated ({_reason(error)}); give a complete image file.") from error
     try:
-        return ImageOps.exif_transpose(picture)
+        upright = ImageOps.exif_transpose(picture)
     except Exception:  # unreadable EXIF data must not cost the user the picture
-        return picture.copy()
+        upright = picture.copy()
+    if shades and isinstance(shade := upright.info.get("transparency"), int):
+        upright.info["transparency"] = shade * 255 // (shades - 1)  # Pillow brings the pixels to 0..255, and not what this is of them
+    return upright
+
+
+def _raw_mode(picture: Image.Image) -> str | None:
+    """How a PNG's pixels lie in its file; known until they are loaded."""
+    tile = getattr(picture, "tile", None)
+    return tile[0][3] if picture.format == "PNG" and tile else None
 
 
 def _split_alpha(picture: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
@@ -145,9 +156,11 @@ def _split_alpha(picture: Image.Image, name: str) -> tuple[Image.Image, Image.Im
         alpha = None if shade is None else Image.fromarray((np.asarray(picture) != shade).astype(np.uint8) * 255)
         picture = _deep_grey_to_rgb(picture, name)
     else:
-        picture = picture.convert("RGBA") if picture.has_transparency_data else picture
-        alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
-        picture = _to_srgb(picture)
+        picture = picture.convert("LA") if picture.mode == "La" else picture  # Pillow makes nothing else of it
+        seen = picture.has_transparency_data
+        alpha = picture.convert("RGBA").getchannel("A") if seen else None
+        # Grey stays grey, as its profile is one of grey.
+        picture = _to_srgb(picture.convert("L" if picture.mode in ("L", "LA") else "RGBA") if seen else picture)
     if alpha is None or alpha.getextrema()[0] == 255:
         return picture, None
     # Not laid on white as a whole: soft edges would be whitened here and once more where the result is shown.

@@ -1,5 +1,7 @@
 """Large photos in overlapping tiles: memory stays flat, and the picture is the one that the whole photo at once would give.
 
+(But for a photo without any contrast, such as an all black one, whose colours may be others.)
+
 Three things reach beyond a tile, and each is met in its own way:
 
 - The VAE's convolutions reach a few latent pixels far. Its tiles overlap by more than that and are cut without a trace.

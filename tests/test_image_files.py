@@ -1,6 +1,7 @@
 """Which files are read, what results are called, and how they are written."""
 
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image, features
@@ -72,6 +73,20 @@ def test_the_longest_name_can_be_written():
     name = "n" * 251 + ".png"
     write_image(Image.new("RGB", (2, 2)), None, name)
     assert os.listdir() == [name]
+
+
+def test_a_replaced_file_keeps_who_may_read_it():
+    for name, mode in (("private.png", 0o600), ("shared.png", 0o664)):
+        Path(name).touch()
+        os.chmod(name, mode)
+        write_image(Image.new("RGB", (2, 2)), None, name)
+        assert os.stat(name).st_mode & 0o777 == mode and os.path.getsize(name)
+
+
+def test_a_link_into_a_folder_that_there_is_not_is_refused():
+    os.symlink("nowhere/x.png", "x.png")
+    with pytest.raises(StyleMambaError, match="nowhere does not exist; make it first"):
+        name_outputs(["a.png"], "x.png", "fire", many=False)
 
 
 def test_a_link_to_itself_is_replaced_by_a_result():

@@ -1,7 +1,9 @@
 """Pictures of every kind a user may hand over become 8-bit sRGB; what cannot is refused in one sentence."""
 
 import io
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -146,6 +148,43 @@ def test_a_transparent_shade_of_16_bit_grey_is_seen(tmp_path):
     assert [picture.getpixel(place) for place in ((0, 0), (1, 0))] == [(0, 0, 0), (255, 255, 255)]
 
 
+def png(width: int, depth: int, row: bytes, shade: int) -> bytes:
+    """A grey PNG of one row, of which one shade is transparent."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, 1, depth, 0, 0, 0, 0)
+    pixels = chunk(b"tRNS", struct.pack(">H", shade)) + chunk(b"IDAT", zlib.compress(b"\0" + row))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "file, alpha",
+    [
+        (png(2, 1, b"\x40", 1), [255, 0]),
+        (png(2, 1, b"\x40", 0), [0, 255]),
+        (png(4, 2, b"\x1b", 3), [255, 255, 255, 0]),
+        (png(4, 2, b"\x1b", 1), [255, 0, 255, 255]),
+        (png(4, 4, b"\x0f\x73", 7), [255, 255, 0, 255]),
+        (png(4, 8, b"\x00\xff\x7f\x03", 255), [255, 0, 255, 255]),
+    ],
+)
+def test_a_transparent_shade_of_less_than_a_byte_is_seen(file, alpha):
+    assert np.asarray(load_image_and_alpha(file)[1]).ravel().tolist() == alpha
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "La"])
+def test_a_profile_of_grey_holds_beside_transparency(mode):
+    picture = Image.new("L", (2, 1), 128)
+    picture.info["icc_profile"] = _linear_grey()
+    if mode != "L":
+        picture.putalpha(Image.new("L", (2, 1), 255))
+        picture = picture.convert(mode)
+        picture.info["icc_profile"] = _linear_grey()
+    assert np.asarray(load_image(picture)).ravel().tolist() == [188] * 6
+
+
 def test_print_colours_become_rgb(tmp_path):
     Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "print.jpg")  # no cyan, all magenta and yellow: red
     red, green, blue = load_image(tmp_path / "print.jpg").getpixel((1, 1))
@@ -279,3 +318,21 @@ def _linear_srgb() -> bytes:
         profile[at + 8 : at + 16] = bytes([0, 0, 0, 0, 0, 1, 0, 0])
         at = profile.find(b"para\0\0\0\0", at + 1)
     return bytes(profile)
+
+
+def _linear_grey() -> bytes:
+    """A profile of grey whose curve is a straight line."""
+    white = struct.pack(">iii", *(round(value * 2**16) for value in (0.9642, 1, 0.8249)))
+    bodies = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": b"XYZ " + bytes(4) + white,
+        b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 256),
+    }
+    table, data, begin = b"", b"", 132 + 12 * len(bodies)
+    for name, body in bodies.items():
+        table += name + struct.pack(">II", begin + len(data), len(body))
+        data += body + bytes(-len(body) % 4)
+    head = struct.pack(">I4sI4s4s4s", begin + len(data), b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += struct.pack(">6H", 2024, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + white
+    return head.ljust(128, b"\0") + struct.pack(">I", len(bodies)) + table + data
