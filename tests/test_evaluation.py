@@ -301,19 +301,34 @@ class Guessing:
         return np.tile([0.1, 0.6, 0.3], (len(features), 1))
 
 
-def test_the_judge_learns_from_none_of_those_that_it_is_examined_on(tmp_path):
+@pytest.fixture
+def guessing(tmp_path):
+    """`Guessing`, taught, and the pictures that it was taught and examined on, each of another shade."""
     for style in "abc":
         (tmp_path / style).mkdir()
         for index in range(40):
             Image.new("RGB", (2, 2), (index, 0, 0)).save(tmp_path / style / f"{style}{index}.png")
-    pictures = read_pictures(tmp_path)
-    taught = evaluation.TaughtJudge(Guessing, pictures)
+    pictures = [p for style in "abc" for p in read_pictures(tmp_path / style)]
+    pictures = [Picture(p.path, p.path.parent.name) for p in pictures]
+    return evaluation.TaughtJudge(Guessing, pictures), pictures
+
+
+def test_the_judge_learns_from_none_of_those_that_it_is_examined_on(guessing):
+    taught, pictures = guessing
     shade = lambda p: int(p.path.stem[1:])  # noqa: E731
     assert sorted(taught._judge.learned) == sorted(shade(p) for p in pictures if not p.held_out)
     assert [taught.place(Image.new("RGB", (2, 2)), style) for style in "abc"] == [2, 0, 1]
     shares = {style: np.mean([p.style == style for p in pictures if p.held_out]) for style in "abc"}
     assert taught.settings["right on held-out artworks, first"] == pytest.approx(shares["b"])
     assert taught.settings["right on held-out artworks, among the first three"] == 1
+
+
+def test_a_picture_is_named_right_by_the_first_guess_or_by_one_of_three(guessing, photos, tiny_pipeline):
+    styles = [Style("fire", "b"), Style("snow", "c"), Style("fog", "a")]
+    found = evaluation.evaluate(
+        tiny_pipeline, read_pictures(photos)[:1], styles, metrics.efficientnet_content(), judge=guessing[0]
+    )
+    assert [(row["judge_top1"], row["judge_top3"]) for row in found.rows] == [(1, 1), (0, 1), (0, 1)]
 
 
 def test_the_judge_gives_0_to_a_style_that_it_was_not_shown():
@@ -383,6 +398,11 @@ def test_vgg19_is_read_under_both_names_and_others_are_refused(tmp_path):
     images = to_tensor([synthetic_photo(32, 32), synthetic_photo(32, 32, 1)])
     maps = vgg19_content(str(tmp_path / "whole.pth")).maps(images)
     assert [m.shape for m in maps] == [(2, 512, 4, 4), (2, 512, 2, 2)]
+    network = Vgg19()
+    network.load_state_dict(weights)
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        torch.testing.assert_close(maps[0], network.features[:22]((images - mean) / deviation))
     bare = {name.removeprefix("features."): value for name, value in weights.items()}
     torch.save(bare, tmp_path / "bare.pth")
     content = vgg19_content(str(tmp_path / "bare.pth"))

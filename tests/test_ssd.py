@@ -170,6 +170,11 @@ class TestSSDScan:
         with pytest.raises(StyleMambaError, match="x is torch.int64"):
             ssd_scan(**{**inputs, "x": inputs["x"].detach().long()})
 
+    @pytest.mark.parametrize("chunk_size", [0, -64])
+    def test_chunk_size_below_1_is_refused(self, chunk_size):
+        with pytest.raises(StyleMambaError, match=f"chunk_size is {chunk_size}"):
+            ssd_scan(**make_inputs(), chunk_size=chunk_size)
+
     def test_chunk_size_does_not_change_the_result(self):
         inputs = make_inputs(length=100)
         torch.testing.assert_close(ssd_scan(**inputs, chunk_size=8), ssd_scan(**inputs, chunk_size=100), rtol=1e-4, atol=1e-5)
