@@ -93,8 +93,9 @@ class StyleMambaLoadParts(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, vae=None, siglip=None):
-        first = mistake(_vae_folder, vae)
-        return mistake(_siglip_folder, siglip) if first is True else first
+        # ComfyUI shows what is returned at both inputs, so it has to say which of them it means.
+        mistakes = [found for found in (mistake(_vae_folder, vae), mistake(_siglip_folder, siglip)) if found is not True]
+        return " ".join(mistakes) or True
 
     @classmethod
     def fingerprint_inputs(cls, vae, siglip):
@@ -127,7 +128,10 @@ class StyleMambaLoadStyle(io.ComfyNode):
                 ),
             ],
             outputs=[
-                StyleSocket.Output(display_name="style", tooltip="The style, for Mamba Fusion. It works with the model it was made with.")
+                StyleSocket.Output(
+                    display_name="style",
+                    tooltip="The style, for Stylize, Mamba Fusion and Blend Styles. It works with the model it was made with.",
+                )
             ],
         )
 

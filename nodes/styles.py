@@ -58,7 +58,7 @@ class StyleMambaStyleEmbedding(io.ComfyNode):
                     )
                 ),
             ],
-            outputs=[StyleSocket.Output(display_name="style", tooltip="For Mamba Fusion and Blend Styles.")],
+            outputs=[StyleSocket.Output(display_name="style", tooltip="For Stylize, Mamba Fusion, Blend Styles and Train on Style.")],
         )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from comfy_api.v0_0_2 import io
 
@@ -128,7 +129,9 @@ class StyleMambaStylize(io.ComfyNode):
                 ),
                 io.Mask.Input("mask", optional=True, tooltip=MASK_TOOLTIP),
                 ModelSocket.Input("model", optional=True, tooltip="Another model than the bundled one."),
-                StyleSocket.Input("style", optional=True, tooltip="A trained or blended style, which takes the place of the text."),
+                StyleSocket.Input(
+                    "style", optional=True, tooltip="A described, trained or blended style, which takes the place of the text."
+                ),
             ],
             outputs=[io.Image.Output(display_name="image", tooltip="The stylised pictures, as many and as large as the photos.")],
         )
@@ -150,6 +153,8 @@ class StyleMambaStylize(io.ComfyNode):
                 f"The resolution {resolution} is too small; use at least {SMALLEST} pixels, or 0 for the photo's own size."
             )
         model = model or bundled_model()
+        if style is None and not text.strip():
+            raise StyleMambaError("There is neither a text nor a style; describe a style in a few words, such as 'a watercolor painting'.")
         style = style or StyleMambaStyleEmbedding.execute(model, text)[0]
         mask = _given(mask)
         masks = [None] * len(image) if mask is None else _masks(mask, image.movedim(-1, 1))
@@ -329,8 +334,14 @@ def _pixels(pipe, samples, photo: Photo | None) -> int:
 
 
 def _given(mask):
-    """A MASK, or None for the black one of 64 x 64 px that Load Image gives for a picture without transparency."""
-    return None if mask is None or (mask.numel() == 64 * 64 and mask.shape[-2:] == (64, 64) and not mask.any()) else mask
+    """A MASK, or None for the black ones of 64 x 64 px that Load Image gives for pictures without transparency."""
+    if mask is None or mask.any():
+        return mask
+    if mask.shape[-2:] == (64, 64):
+        return None
+    # As Load Image makes it of a picture whose transparency is all opaque.
+    logging.warning("StyleMamba: the mask is black everywhere, so nothing is stylised; disconnect it to stylise the whole photo.")
+    return mask
 
 
 def _masks(mask, pictures) -> list:

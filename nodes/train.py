@@ -106,7 +106,11 @@ class StyleMambaTrain(io.ComfyNode):
                     )
                 ),
             ],
-            outputs=[StyleSocket.Output(display_name="style", tooltip="The trained style, for Mamba Fusion and Save Style.")],
+            outputs=[
+                StyleSocket.Output(
+                    display_name="style", tooltip="The trained style, for Stylize, Mamba Fusion, Blend Styles and Save Style."
+                )
+            ],
         )
 
     @classmethod

@@ -90,6 +90,12 @@ class Style:
         Raises:
             StyleMambaError: when the style belongs to another model.
         """
+        from stylemamba import StyleMambaError
+        from stylemamba.style_file import fits
+
+        if not fits(self.info, pipe.fusion):
+            name = self.info.get("prompt", "")
+            raise StyleMambaError(f"The style {name!r} belongs to another model; connect the one it was made with to the input 'model'.")
         try:
             pipe.set_style(self.tensors, self.info)
             yield

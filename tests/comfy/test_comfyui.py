@@ -373,7 +373,7 @@ def test_prompts_queued_together_all_run(server):
 def test_mistakes_get_one_sentence(server):
     graph = load_graph("stylize_in_one_node")
     graph[node_of(graph, "StyleMambaStylize")]["inputs"]["text"] = "  "
-    with pytest.raises(ExecutionFailed, match="StyleMambaError: There is neither a text nor a style image; .+"):
+    with pytest.raises(ExecutionFailed, match="StyleMambaError: There is neither a text nor a style; .+"):
         server.run(graph)
     graph = load_graph("apply_a_saved_style")
     graph[node_of(graph, "StyleMambaLoadStyle")]["inputs"]["style_file"] = "missing.safetensors"

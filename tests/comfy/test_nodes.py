@@ -93,6 +93,18 @@ def test_black_mask_of_load_image_is_no_mask_and_any_other_is_one(five_steps, fi
     assert torch.allclose(five_steps(square, fire, mask=torch.zeros(1, 64, 64)), five_steps(square, fire), atol=1e-6)
 
 
+def test_black_masks_of_several_frames_are_none(run, model):
+    frames = torch.cat([image(48, 32), image(48, 32, seed=1)])
+    without = run("Stylize", frames, "fire", 1.0, model=model)
+    assert torch.equal(run("Stylize", frames, "fire", 1.0, mask=torch.zeros(2, 64, 64), model=model), without)
+
+
+def test_mask_that_is_black_everywhere_is_told(run, model, caplog):
+    photo = image(48, 32)
+    assert torch.allclose(run("Stylize", photo, "fire", 1.0, mask=torch.zeros(1, 32, 48), model=model), photo, atol=1e-6)
+    assert "the mask is black everywhere" in caplog.text
+
+
 def test_black_mask_beside_another_is_one(run, model):
     batch, masks = torch.cat([image(64, 64), image(64, 64, seed=1)]), torch.stack([torch.zeros(64, 64), torch.ones(64, 64)])
     change = (run("Stylize", batch, "fire", 1.0, mask=masks, model=model) - batch).abs().mean((1, 2, 3))
@@ -249,7 +261,7 @@ def test_empty_batch_is_refused(run, model):
 
 def test_style_of_another_model_is_refused(run, model, fire):
     fire.info.update({key: "0" * 16 for key in style_file.BASE})
-    with pytest.raises(StyleMambaError, match="base model"):
+    with pytest.raises(StyleMambaError, match="'fire' belongs to another model; connect the one .+ to the input 'model'"):
         run("Fusion", model, run("VAEEncode", model, image(16, 16)), fire, 1.0)
     assert model.pipe.style is None
 
@@ -431,6 +443,11 @@ def test_training_towards_a_style_of_another_model_is_refused(run, model, fire):
         run("Train", model, image(40, 32), "", style=fire, **TRAINING)
 
 
+def test_stylize_without_text_or_style_asks_for_one_of_them(run, model):
+    with pytest.raises(StyleMambaError, match="neither a text nor a style;"):
+        run("Stylize", image(20, 20), " ", 1.0, model=model)
+
+
 def test_files_are_listed_validated_and_fingerprinted(nodes, run, fire, models):
     load_style, load_model = nodes["StyleMambaLoadStyle"], nodes["StyleMambaLoadModel"]
     assert load_model.define_schema().inputs[0].options["options"] == ["bundled", "tiny"]
@@ -452,7 +469,9 @@ def test_parts_become_a_model_that_learns(nodes, run, models):
     load_parts = nodes["StyleMambaLoadParts"]
     assert [widget.options["options"] for widget in load_parts.define_schema().inputs] == [["parts/vae"], ["parts/siglip"]]
     assert nodes["StyleMambaLoadStyle"].define_schema().inputs[0].options["options"] == []  # the parts' weights are no styles
-    assert "no siglip folder 'vae'" in load_parts.validate_inputs("parts/vae", "vae")
+    assert load_parts.validate_inputs("parts/vae", "vae").startswith("There is no siglip folder 'vae'")
+    both = load_parts.validate_inputs("no", "vae")
+    assert "no autoencoder folder 'no'" in both and "no siglip folder 'vae'" in both
     model, photo = run("LoadParts", "parts/vae", "parts/siglip"), image(40, 32)
     trained = run("Train", model, photo, "fire", **{**TRAINING, "steps": 20}, parameters="all")
     again = run("LoadParts", "parts/vae", "parts/siglip")  # the same fresh weights: the style fits
