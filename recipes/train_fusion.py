@@ -327,7 +327,7 @@ def main():
         missed_by = 2 * (rebuilt - torch.cat([pictures, photos]))  # as the VAE's own training has it, of pixels in -1..1
         decoded, seen_photos = rebuilt.detach().chunk(2)
         # As the pipeline shows it, and the target as well, or the critic would tell it by what the decoder cannot draw.
-        made, decoded = (restore_lost(picture.float(), seen_photos, photos) for picture in (made, decoded))
+        made, decoded = (restore_lost(picture.float(), seen_photos, photos, faint=0) for picture in (made, decoded))
         decoded = decoded.clamp(0, 1)
         latent = (latents.float() - target).abs().mean((1, 2, 3))
         seen = losses.look(made, pictures, photos)

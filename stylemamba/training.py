@@ -214,7 +214,7 @@ def train_on_style(
                     latents = pipe.encode_images(own).float()
                     before = start(latents.to(start.dtype), condition.to(start.dtype)).float()
                     seen, untrained = (pipe.decode_latents(z).clamp(0, 1) for z in (latents, before))
-                    found = latents, encoder.encode_image(own), seen, restore_lost(untrained, seen, own).clamp(0, 1)
+                    found = latents, encoder.encode_image(own), seen, restore_lost(untrained, seen, own, faint=0).clamp(0, 1)
                     known.update(zip(group, zip(*found)))
             return tuple(torch.stack(parts) for parts in zip(*(known[index] for index in indices)))
 
@@ -320,7 +320,7 @@ class _Judged(torch.nn.Module):
         # A captured graph must not know weights by the copies that autocast keeps of them.
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
             styled = self.fusion(latents.to(self.fusion.dtype), condition).float()
-            pictures = restore_lost(self._decode(styled).clamp(0, 1), seen, photos).clamp(0, 1)
+            pictures = restore_lost(self._decode(styled).clamp(0, 1), seen, photos, faint=0).clamp(0, 1)
             features = self._encode(pictures)
             masked = losses["masked_direction"](pictures, photos, direction, masks=masks)
         values = (

@@ -84,6 +84,26 @@ def test_what_the_vae_lost_comes_back_as_the_style_treats_contrasts(photo, seen)
     assert distance(restore_lost(seen, seen, photo, kept=1), photo) < 1e-3
 
 
+def test_faint_noise_of_the_networks_goes_and_strokes_stay(photo, seen):
+    torch.manual_seed(0)
+    noise = torch.randn_like(seen)
+    left = lambda amount: distance(restore_lost(seen + amount * noise, seen, photo), restore_lost(seen, seen, photo)) / (255 * amount)
+    assert left(0.002) < 0.5 * left(0.2)
+    assert left(0.2) > 0.9 * noise.abs().mean()
+
+
+def test_noise_is_shrunk_by_the_styles_share(photo, seen):
+    """What a tenth of the style draws is a tenth as strong, and no more of it is noise."""
+    torch.manual_seed(0)
+    noise = 0.03 * torch.randn_like(seen)
+    whole, tenth = (restore_lost(seen + share * noise, seen, photo, kept=1 - share) - photo for share in (1, 0.1))
+    assert distance(10 * tenth, whole) < 0.02 * distance(whole, 0)
+
+
+def test_photo_that_is_kept_comes_back_to_the_last_bit(photo, seen):
+    assert torch.equal(restore_lost(seen, seen, photo, kept=1), photo)
+
+
 def test_a_mask_keeps_the_photo_where_it_says(photo, seen):
     kept = torch.zeros_like(photo[:, :1])
     kept[:, :, :, :50] = 1
