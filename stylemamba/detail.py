@@ -10,7 +10,7 @@ from .resizing import enlarged_rows, resized
 RADIUS = 2  # of the window, in pixels
 EPSILON = 1e-4  # contrasts of less than a hundredth are too faint to say what the style does with contrasts
 VAE_EPSILON = 1e-3  # and of less than three where a VAE has drawn both pictures, each a little wrong
-FAINT = 0.01  # less than the least stroke of the bundled model: pictures look as before, but cleaner (recipes/VERSIONS.md)
+FAINT = 0.01  # strokes are stronger, and what is fainter is mostly noise: taken out, pictures look as before (recipes/VERSIONS.md)
 BAND = 1024  # rows of the picture that are made at a time, so that memory does not grow with it
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
