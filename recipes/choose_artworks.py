@@ -13,7 +13,7 @@ from pathlib import Path
 import effects_paint  # noqa: F401 - registers its effects
 import numpy as np
 import torch
-from data import Picture, random_crop, read_folder
+from data import Picture, random_crop, read_folder, spread
 from effects import EFFECTS
 from effects_masters import ALONE
 from PIL import Image
@@ -60,7 +60,7 @@ PAINTED = {"art", "artist"}
 
 
 def works_of(style: dict, art: list[Picture]) -> list[Picture]:
-    """The artworks of a style, evenly thinned out."""
+    """All artworks of a style."""
     name = style["name"]
     if name in ARTISTS:
         return [p for p in art if p.artist == ARTISTS[name]]
@@ -140,10 +140,7 @@ def main():
             continue
         if not (style["group"] in PAINTED or name in LABELS or name == "chinese ink painting"):
             continue
-        label, tried = (
-            label_of(style, works),
-            [works[i * len(works) // min(args.tried, len(works))] for i in range(min(args.tried, len(works)))],
-        )
+        label, tried = label_of(style, works), spread(works, args.tried)
 
         def rate(maker):
             return scores(np.stack([render(p, maker, teacher, Path(args.art), name) for p in photos]), photos, probe, label).mean()

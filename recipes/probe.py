@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from data import read_folder
+from data import read_folder, spread
 from perceptual import SqueezeNetFeatures
 from torch import nn
 
@@ -49,9 +49,16 @@ def statistics(features: SqueezeNetFeatures, images: torch.Tensor, side: int = S
     return torch.cat([torch.cat([x.mean((2, 3)), x.std((2, 3))], 1) for x in features(images)], 1)
 
 
+def rows_of(model) -> tuple[np.ndarray, np.ndarray]:
+    """The weights (classes, W) and biases (classes,) of sklearn's logistic regression, which of two classes keeps the second's alone."""
+    if len(model.classes_) > 2:
+        return model.coef_, model.intercept_
+    return tuple(np.concatenate([-own, own]) / 2 for own in (model.coef_, model.intercept_))
+
+
 @torch.no_grad()
 def fit_probe(squeezenet: str | Path, photos: str | Path, art: str | Path, per_class: int = 220) -> StyleProbe:
-    """Learns every art style with enough artworks, and photos; prints how often it is right on artworks that are set aside."""
+    """Learns photos and every art style with enough artworks; prints how often it is right on artworks that are set aside."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
@@ -59,7 +66,9 @@ def fit_probe(squeezenet: str | Path, photos: str | Path, art: str | Path, per_c
     works = {PHOTO: read_folder(photos)}
     for picture in read_folder(art):
         works.setdefault(picture.style.lower(), []).append(picture)
-    works = {name: own[:: max(1, len(own) // per_class)][:per_class] for name, own in works.items() if len(own) >= FEWEST}
+    works = {name: spread(own, per_class) for name, own in works.items() if name == PHOTO or len(own) >= FEWEST}
+    if len(works) < 2:
+        raise SystemExit(f"{art} has no style with {FEWEST} artworks, the fewest that a probe learns from; add some.")
 
     def measure(pictures):
         return torch.cat([statistics(features, p.load()[None].float() / 255) for p in pictures]).numpy()
@@ -69,9 +78,9 @@ def fit_probe(squeezenet: str | Path, photos: str | Path, art: str | Path, per_c
     scaler = StandardScaler().fit(rows)
     model = LogisticRegression(C=0.003, class_weight="balanced", max_iter=1000).fit(scaler.transform(rows), labels)
     # The scaling is folded into the linear layer.
-    probe = StyleProbe(squeezenet, works, rows.shape[1])
-    probe.linear.weight.copy_(torch.from_numpy(model.coef_ / scaler.scale_))
-    probe.linear.bias.copy_(torch.from_numpy(model.intercept_ - model.coef_ @ (scaler.mean_ / scaler.scale_)))
+    probe, (weights, biases) = StyleProbe(squeezenet, works, rows.shape[1]), rows_of(model)
+    probe.linear.weight.copy_(torch.from_numpy(weights / scaler.scale_))
+    probe.linear.bias.copy_(torch.from_numpy(biases - weights @ (scaler.mean_ / scaler.scale_)))
     aside = [p for p in read_folder(art, train=False) if p.style.lower() in works]
     right = [probe.classes[probe(p.load()[None].float() / 255).argmax()] == p.style.lower() for p in aside]
     print(f"{len(works)} classes; {np.mean(right):.2f} of {len(aside)} held-out artworks named right", flush=True)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stylemamba.noise import NoiseField
 
@@ -13,6 +14,89 @@ from stylemamba.noise import NoiseField
 @pytest.fixture(autouse=True)
 def recipes(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "recipes")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Makes a folder of small pictures of random pixels and an index of their styles."""
+
+    def make(name: str, style: str, count: int, brightest: int = 255) -> Path:
+        folder, rng = tmp_path / name, np.random.default_rng(0)
+        folder.mkdir()
+        for index in range(count):
+            Image.fromarray(rng.integers(brightest // 2, brightest + 1, (9, 8, 3)).astype(np.uint8)).save(folder / f"{index:03}.png")
+        rows = [f"{index:03}.png,{style}" for index in range(count)]
+        (folder / "index.csv").write_text("\n".join(["file,style", *rows]) + "\n")
+        return folder
+
+    return make
+
+
+def test_large_photos_are_held_small_and_upright_and_others_as_they_are(recipes, tmp_path):
+    import data
+
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 900, 3)).astype(np.uint8)
+    turned = Image.Exif()
+    turned[0x112] = 6  # a phone's: to be turned by a quarter
+    Image.fromarray(pixels).save(tmp_path / "large.jpg", exif=turned)
+    assert data.Picture(tmp_path / "large.jpg").load().shape == (3, 432, 288)
+    Image.fromarray(pixels[:288]).save(tmp_path / "small.png")
+    assert np.array_equal(data.Picture(tmp_path / "small.png").load().permute(1, 2, 0), pixels[:288])
+    Image.fromarray(np.linspace(0, 65535, 64).astype(np.uint16)[None]).save(tmp_path / "deep.png")
+    assert np.array_equal(data.Picture(tmp_path / "deep.png").load()[0, 0], np.linspace(0, 255, 64).round())
+
+
+@pytest.mark.parametrize(
+    "index, said",
+    [
+        ("file;style\na.jpg;Cubism\n".encode(), "index.csv has no column named file"),
+        ("file,style\na.jpg,Dal\u00ed\n".encode("latin-1"), "index.csv cannot be read .* save it as CSV in UTF-8"),
+        (b"file,style\n", "holds no pictures to train on"),
+    ],
+)
+def test_an_index_that_cannot_be_read_is_named_with_what_to_do(recipes, tmp_path, index, said):
+    import data
+
+    (tmp_path / "index.csv").write_bytes(index)
+    with pytest.raises(SystemExit, match=said):
+        data.read_folder(tmp_path)
+
+
+def test_an_index_may_come_from_a_spreadsheet_and_have_short_rows(recipes, tmp_path):
+    import data
+
+    (tmp_path / "index.csv").write_text("file,style,artist\na.jpg\nb.jpg,Cubism\n", encoding="utf-8-sig")
+    assert data.read_folder(tmp_path) == [data.Picture(tmp_path / "a.jpg"), data.Picture(tmp_path / "b.jpg", "Cubism")]
+
+
+@pytest.fixture
+def probe(recipes, monkeypatch):
+    """The probe's module, on the pictures' own colours in place of SqueezeNet's features."""
+    pytest.importorskip("sklearn")
+    import probe
+
+    monkeypatch.setattr(probe, "SqueezeNetFeatures", lambda *_: lambda images: [images])
+    monkeypatch.setattr(probe, "FEWEST", 20)
+    return probe
+
+
+def test_a_probe_of_photos_and_one_style_tells_both(probe, pictures):
+    photos, art = pictures("photos", "photo", 12, brightest=100), pictures("art", "Cubism", 30)
+    fitted = probe.fit_probe("", photos, art)
+    assert fitted.classes == ["photo", "cubism"], "there are few photos, but without them nothing is known of what is none"
+    for place, folder in enumerate((photos, art)):
+        assert {fitted(picture.load()[None] / 255).argmax().item() for picture in probe.read_folder(folder)} == {place}
+    with pytest.raises(SystemExit, match="no style with 20 artworks"):
+        probe.fit_probe("", photos, photos)
+
+
+def test_a_probe_learns_from_artworks_all_over_the_alphabet(probe, pictures, monkeypatch):
+    import data
+
+    photos, art, load, loaded = pictures("photos", "photo", 12), pictures("art", "Cubism", 60), data.Picture.load, []
+    monkeypatch.setattr(data.Picture, "load", lambda self: loaded.append(self.path) or load(self))
+    probe.fit_probe("", photos, art, per_class=40)
+    assert max(path.name for path in loaded if path.parent == art) > "055.png"
 
 
 @pytest.fixture
