@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -36,6 +37,9 @@ def main():
     parser.add_argument("--card", default=Path(__file__).with_name("MODEL_CARD.md"), type=Path)
     parser.add_argument("--out", default=Path(__file__).parent.parent / "stylemamba" / "bundled", type=Path)
     args = parser.parse_args()
+    out = args.out.resolve()  # a link stays a link
+    if out.exists() and not (out.is_dir() and ((out / "model_index.json").exists() or not any(out.iterdir()))):
+        parser.error(f"{args.out} holds something else than a model, and would be replaced; name a new folder with --out")
 
     names = [style["name"] for style in vocabulary()]  # a row of the bank each
     scattered = sorted(names.index(name) for name in SCATTERED)
@@ -45,9 +49,23 @@ def main():
         style_encoder=SiglipModel.from_pretrained(args.siglip),
         tokenizer=AutoTokenizer.from_pretrained(args.tokenizer),
     ).to(torch.float16)
-    shutil.rmtree(args.out, ignore_errors=True)
-    pipe.save_pretrained(args.out)
-    for path in args.out.rglob("*.json"):
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=out.parent) as beside:
+        made = Path(beside, "model")
+        put_together(pipe, made, args.card)
+        size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+        print(f"{args.out}: {size / 1e6:.2f} MB")
+        if size > LIMIT:
+            raise SystemExit(f"The bundle has {size} bytes; at most {LIMIT} may be committed.")
+        if out.exists():
+            out.replace(Path(beside, "earlier"))
+        made.replace(out)
+
+
+def put_together(pipe: StyleMambaPipeline, out: Path, card: Path) -> None:
+    """Writes the model and its card to a new folder, with nothing that others have no use for."""
+    pipe.save_pretrained(out)
+    for path in out.rglob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         for key in ("_name_or_path", "local_files_only"):  # where the parts lay while training says nothing to others
             content.pop(key, None)
@@ -60,14 +78,10 @@ def main():
         indent = None if path.name == "tokenizer.json" else 2
         separators = (",", ":") if indent is None else None
         path.write_text(json.dumps(content, ensure_ascii=False, indent=indent, separators=separators) + "\n", encoding="utf-8")
-    if args.card.exists():
-        shutil.copy(args.card, args.out / "README.md")
-    for path in args.out.rglob("*.safetensors"):
+    if card.exists():
+        shutil.copy(card, out / "README.md")
+    for path in out.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes for its owner alone; a wheel keeps the mode
-    size = sum(path.stat().st_size for path in args.out.rglob("*") if path.is_file())
-    print(f"{args.out}: {size / 1e6:.2f} MB")
-    if size > LIMIT:
-        raise SystemExit(f"The bundle has {size} bytes; at most {LIMIT} may be committed.")
 
 
 if __name__ == "__main__":

