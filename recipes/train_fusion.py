@@ -23,6 +23,7 @@ from picture_losses import TERMS, PictureLosses
 from PIL import Image
 from precision import mixed, muon
 from probe import StyleProbe
+from resuming import Together, beginning
 from safetensors.torch import load_file
 from schedule import Schedule
 from sentences import PLAIN, join, vocabulary, word_it, word_sentences
@@ -232,7 +233,7 @@ def main():
     parser.add_argument("--anew", nargs="*", default=[], help="styles whose targets are others than the earlier fusion's: new textures")
     parser.add_argument("--out", default="runs/fusion", type=Path)
     parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="it ends so long after its start at the latest")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="it ends when it has run so long, at the latest")
     parser.add_argument("--batch", type=int, default=12, help="crops of 128 px a step; every second step takes a quarter as many of 256 px")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--decoder", type=float, default=0.0, help="learning rate of the VAE's decoder, which otherwise stays as it is")
@@ -241,8 +242,13 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    known = {style["name"] for style in vocabulary() if (args.targets[0] / f"{slug(style['name'])}.npz").exists()}
+    if unknown := sorted({*args.anew} - known):
+        parser.error(f"--anew: {args.targets[0]} has no targets of {', '.join(unknown)}; name styles that it has, as the vocabulary does")
 
     out, device = args.out, torch.device(args.device)
+    path = out / "checkpoint.safetensors"
+    began = beginning(path, init=args.init, anew=" ".join(args.anew), decoder="RATE" if args.decoder else "")
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")
     vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32, memory_format=torch.channels_last).requires_grad_(False).eval()
@@ -274,19 +280,20 @@ def main():
     matrices = {n: p for n, p in fusion.named_parameters() if n.startswith("blocks.") and n.endswith(".weight") and p.dim() == 2}
     rest = [p for n, p in fusion.named_parameters() if n not in rates and n not in matrices]
     groups = [{"params": rest, "rate": 1.0}, *({"params": [fusion.get_parameter(n)], "rate": r} for n, r in rates.items())]
-    optimizers = {
-        "checkpoint": torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
-        "muon": muon([{"params": [*matrices.values()], "rate": 1.0}], device, weight_decay=0.01),
-    }
-    shown = vae
+    optimizers = [
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
+        muon([{"params": [*matrices.values()], "rate": 1.0}], device, weight_decay=0.01),
+    ]
+    shown, states = vae, {"fusion": fusion, "ema": ema, "critic": critic}
     if args.decoder:
         shown = copy.deepcopy(vae).to(memory_format=torch.contiguous_format)
         decoder = [*vae.decoder.requires_grad_().parameters(), *vae.post_quant_conv.requires_grad_().parameters()]
         group = {"params": decoder, "rate": args.decoder / args.lr}
-        optimizers["decoder"] = torch.optim.AdamW([group], betas=(0.9, 0.99), weight_decay=1e-4)
+        optimizers.append(torch.optim.AdamW([group], betas=(0.9, 0.99), weight_decay=1e-4))
+        states |= {"vae": vae, "shown": shown}
     critics = torch.optim.AdamW(critic.parameters(), lr=2e-3, betas=(0.5, 0.98), weight_decay=0.01)
     encode_images = lambda x: vae.encode(2 * x - 1).latent_dist.mode() * vae.config.scaling_factor
-    if not (out / "checkpoint.safetensors").exists():
+    if not path.exists():
         if not fusion.refine.grain.weight.any():  # an earlier fusion's bank is kept: its keys say which style each row is
             with torch.no_grad():
                 fusion.bank.keys[: len(pairs.styles)] = torch.stack([pool[0] for pool in pairs.embeddings]).to(device)
@@ -294,26 +301,27 @@ def main():
         new_textures(pairs, fusion, encode_images, device, args.anew)
         fusion.bank.looseness.copy_(torch.tensor([name in pairs.free for name in pairs.styles]))
         ema.load_state_dict(fusion.state_dict())
-    start, saved = checkpoint.load(out / "checkpoint.safetensors", {"fusion": fusion, "ema": ema}, optimizers["checkpoint"])
-    if checkpoint.load(out / "muon.safetensors", {}, optimizers["muon"])[0] != start:
-        optimizers["muon"].state.clear()  # of another step: the training was killed between the two files
-    if args.decoder:
-        checkpoint.load(out / "decoder.safetensors", {"vae": vae, "shown": shown}, optimizers["decoder"])
-    checkpoint.load(out / "critic.safetensors", {"critic": critic}, critics)
+    start, saved = checkpoint.load(path, states, Together(*optimizers, critics))
 
     decode = lambda z, vae=vae: vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5
     losses = PictureLosses(features, probe, tokens, content=1.6, others=depicted(features, pairs.photos, device))
     ratio = saved.get("ratio", 0.0)  # grows from here: a critic that knows nothing yet is not heard
-    schedule = Schedule(args.steps, args.minutes)
+    schedule = Schedule(args.steps, args.minutes, saved.get("spent", 0.0))
+
+    def export() -> None:
+        ema.save_pretrained(out / "fusion")
+        if args.decoder:
+            shown.save_pretrained(out / "vae")
+
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
         rate, last = schedule(step)
-        for optimizer in optimizers.values():
+        for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = args.lr * rate * group["rate"]
         large = step % 2 == 1
-        count, size = (args.batch // 4, 256) if large else (args.batch, 128)
+        count, size = (max(1, args.batch // 4), 256) if large else (args.batch, 128)
         photos, pictures, style, labels, painted, fusion.noise.places = pairs.batch(count, size, rng)
         photos, pictures = (t.to(device, memory_format=torch.channels_last).float() / 255 for t in (photos, pictures))
         style, painted = style.to(device), painted.to(device)
@@ -339,12 +347,12 @@ def main():
         loss = loss + CRITIC * ratio * complaint
         if args.decoder:
             loss = loss + REBUILT * (missed_by.abs().mean() + 2 * missed_by.square().mean())
-        for optimizer in optimizers.values():
+        for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(fusion.parameters(), 1.0)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        for optimizer in optimizers.values():
+        for optimizer in optimizers:
             optimizer.step()
         with torch.no_grad():
             keep = min(0.998, (step + 1) / (step + 10))
@@ -364,19 +372,14 @@ def main():
             print(json.dumps({"step": step + 1, **{key: round(value, 4) for key, value in row.items()}}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 100 == 0 or last:
-            checkpoint.save(out / "critic.safetensors", step + 1, {"critic": critic}, critics)
-            checkpoint.save(out / "muon.safetensors", step + 1, {}, optimizers["muon"])
-            if args.decoder:
-                checkpoint.save(out / "decoder.safetensors", step + 1, {"vae": vae, "shown": shown}, optimizers["decoder"])
-                shown.save_pretrained(out / "vae")
-            # The last: it says at which step a run goes on.
-            states = {"fusion": fusion, "ema": ema}
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, states, optimizers["checkpoint"], {"ratio": ratio})
-            ema.save_pretrained(out / "fusion")
+            info = {"ratio": ratio, "spent": schedule.spent, **began}
+            checkpoint.save(path, step + 1, states, Together(*optimizers, critics), info)
+            export()
         if (step + 1) % 500 == 0 or last:
             sheet(pairs, ema, encode_images, lambda z: decode(z, shown), out / "sheet.png", device)
         if last:
             break
+    export()  # once more: it may have been stopped after its last checkpoint
 
 
 @torch.no_grad()

@@ -26,13 +26,15 @@ from data import read_folder
 from make_targets import slug
 from perceptual import SqueezeNetFeatures
 from precision import mixed, muon
-from probe import TAPS, statistics
+from probe import TAPS, rows_of, statistics
+from resuming import Together
 from safetensors.torch import load_file, save_file
 from schedule import Schedule
 from sentences import vocabulary, word_it
 from transformers import AutoTokenizer, SiglipModel
 
 from stylemamba import StyleEncoder, checkpoint
+from stylemamba.image_files import replacing
 
 # Labels of the artworks that the vocabulary calls otherwise.
 SAME = {
@@ -76,7 +78,8 @@ def pooled_output(tower: torch.nn.Module, images: torch.Tensor, places: torch.Te
 class Pictures:
     """Labelled pictures: each label is a style of the vocabulary, an artwork's style label, or a photo.
 
-    ``pixels`` (N, 3, SIDE, SIDE) are uint8; ``all_rows`` lists those of each label, ``rows`` without those that are only ``watched`` (N,).
+    ``pixels`` (N, 3, SIDE, SIDE) are uint8; ``all_rows`` lists those of each label, ``rows`` without those that are only ``watched`` (N,);
+    ``told`` are the labels of `TOLD` that there are.
     """
 
     def __init__(self, photos: str, art: str, targets: list[Path], watched: Path):
@@ -84,7 +87,9 @@ class Pictures:
         works = [p for p in read_folder(art) if p.style not in LEFT_OUT]
         if not watched.exists():
             names = sorted(p.path.name for p in works)
-            watched.write_text("\n".join(np.random.default_rng(0).permutation(names)[: len(names) // 10]) + "\n", encoding="utf-8")
+            chosen = np.random.default_rng(0).permutation(names)[: len(names) // 10]
+            with replacing(watched) as partial:
+                partial.write_text("\n".join(chosen) + "\n", encoding="utf-8")
         aside = set(watched.read_text(encoding="utf-8").split("\n"))
         pixels, pools, watching = [], {}, []
 
@@ -105,6 +110,8 @@ class Pictures:
             styles = dict.fromkeys([SAME.get(work.style, work.style.lower()), artists.get(work.artist)])
             add(work.load(), [style for style in styles if style], work.path.name in aside)
         self.real = [label for label, rows in pools.items() if label != "photo" and len(rows) >= MOVEMENT]
+        if not self.real:
+            raise SystemExit(f"{art} has no style with {MOVEMENT} artworks to learn from; add some.")
         for style in vocabulary():
             for path in (folder / f"{slug(style['name'])}.npz" for folder in targets):
                 if path.exists():
@@ -115,6 +122,11 @@ class Pictures:
         self.all_rows = list(pools.values())
         self.rows = [np.array([row for row in rows if not watching[row]], dtype=int) for rows in self.all_rows]
         self.folds = torch.arange(len(pixels)) * 2654435761 % 2**32 // 2**8 % FOLDS  # scattered by Knuth's multiplicative hash
+        # Every probe leaves out a fold, and must know the style from another one.
+        rows = dict(zip(self.labels, self.rows))
+        self.told = [style for style in TOLD if style in rows and len(self.folds[rows[style]].unique()) > 1]
+        if len(self.told) < 2:
+            raise SystemExit(f"Too few pictures show {', '.join(TOLD)}: add artworks of two of them to {art}, or make their targets.")
 
     def related(self) -> torch.Tensor:
         """(labels, labels), True where an artwork has both: the one is no mistake for the other."""
@@ -139,19 +151,19 @@ def cut(pictures: torch.Tensor, size: int, least: torch.Tensor, generator: torch
 
 
 class Teacher(torch.nn.Module):
-    """What SqueezeNet's statistics say of pictures: their leading principal components, and how likely they show each style of `TOLD`.
+    """What SqueezeNet's statistics say of pictures: their leading principal components, and how likely they show each of some styles.
 
     Its tensors are fitted by `fit`, once.
     """
 
-    def __init__(self, squeezenet: str, size: int):
+    def __init__(self, squeezenet: str, size: int, styles: int):
         super().__init__()
         self.features, self.size = SqueezeNetFeatures(squeezenet, TAPS).to(memory_format=torch.channels_last), size
         width = sum(2 * channels for channels in self.features.channels)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("axes", torch.zeros(width, WIDTH))
-        self.register_buffer("probes", torch.zeros(FOLDS, width + 1, len(TOLD)))
+        self.register_buffer("probes", torch.zeros(FOLDS, width + 1, styles))
 
     @torch.no_grad()
     def forward(self, images: torch.Tensor, folds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,7 +179,7 @@ class Teacher(torch.nn.Module):
         """Measures ``times`` crops of every artwork, and one of every other picture."""
         from sklearn.linear_model import LogisticRegression
 
-        styles = [pictures.labels.index(style) for style in TOLD]
+        styles = [pictures.labels.index(style) for style in pictures.told]
         labels = torch.full((len(pictures.pixels),), -1)
         for index in styles:
             labels[pictures.rows[index]] = index
@@ -188,9 +200,8 @@ class Teacher(torch.nn.Module):
         for fold in range(FOLDS):
             others, own = told & (folds != fold), told & (folds == fold)
             probe = LogisticRegression(C=0.001, class_weight="balanced", max_iter=300).fit(rows[others], labels[seen[others]])
-            place = [probe.classes_.tolist().index(index) for index in styles]
-            weights = np.concatenate([probe.coef_[place].T, probe.intercept_[None, place]])
-            self.probes[fold] = torch.from_numpy(weights).to(self.probes)
+            place, (weights, biases) = [probe.classes_.tolist().index(index) for index in styles], rows_of(probe)
+            self.probes[fold] = torch.from_numpy(np.concatenate([weights[place].T, biases[None, place]])).to(self.probes)
             ranks = probe.predict_proba(rows[own])[:, place].argsort(1)[:, -3:]
             right += (labels[seen[own]].numpy()[:, None] == np.array(styles)[ranks]).any(1).sum()
         print(f"the probes find the style of {right / told.sum():.0%} of the crops among three", flush=True)
@@ -248,7 +259,7 @@ def main():
     parser.add_argument("--squeezenet", required=True)
     parser.add_argument("--out", default="runs/image")
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="it ends so long after its start at the latest")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="it ends when it has run so long, at the latest")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--epsilon", type=float, default=3 / 255, help="largest size of the adversarial perturbation")
@@ -269,7 +280,7 @@ def main():
     pictures = Pictures(args.photos, args.art, args.targets, out / "watched.txt")
     names = pictures.labels
     print(f"{len(names)} labels: {', '.join(f'{k} {len(v)}' for k, v in zip(names, pictures.rows))}", flush=True)
-    teacher = Teacher(args.squeezenet, size).to(device)
+    teacher = Teacher(args.squeezenet, size, len(pictures.told)).to(device)
     if not (out / "teacher.safetensors").exists():
         teacher.fit(pictures, 4, torch.Generator(device).manual_seed(args.seed))
         save_file({name: value.contiguous() for name, value in teacher.named_buffers(recurse=False)}, out / "teacher.part")
@@ -286,7 +297,7 @@ def main():
              for w in (wordings.get(label, [f"a {label}", label, f"{label} style"]) for label in names)]
         ).to(device)  # fmt: skip
     centre = F.normalize(bank.mean(1), dim=-1)
-    told = bank[[names.index(style) for style in TOLD], 0]
+    told = bank[[names.index(style) for style in pictures.told], 0]
 
     head = torch.nn.Linear(model.config.vision_config.hidden_size, WIDTH).to(device)
     scale = torch.nn.Parameter(torch.tensor(30.0, device=device).log())
@@ -297,28 +308,33 @@ def main():
     groups = [{"params": [*rest, *head.parameters()]}, {"params": [scale], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.05)
     orthogonal = muon(matrices, device, weight_decay=0.05)
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"parts": parts}, optimizer)
-    if checkpoint.load(out / "muon.safetensors", {}, orthogonal)[0] != start:
-        orthogonal.state.clear()  # of another step: the training was killed between the two files
+    start, saved = checkpoint.load(out / "checkpoint.safetensors", {"parts": parts}, Together(optimizer, orthogonal))
 
     @torch.no_grad()
     def found(watched: bool) -> list[float]:
-        """How often an artwork's style is the nearest and among the three nearest of those TOLD."""
+        """How often an artwork's style is the nearest and among the three nearest of those told, of the styles that have such artworks."""
         parts.ema.eval()
         shares = []
-        for place, style in enumerate(TOLD):
+        for place, style in enumerate(pictures.told):
             own = [row for row in pictures.all_rows[names.index(style)] if bool(pictures.watched[row]) == watched][:120]
+            if not own:
+                continue
             images = F.interpolate(crops.pixels[own].float() / 255, (size, size), mode="bilinear", antialias=True, align_corners=False)
             near = F.normalize(parts.ema(pixel_values=2 * images - 1).pooler_output, dim=-1) @ told.T
             order = near.argsort(1, descending=True)
             shares.append([(order[:, :n] == place).any(1).float().mean().item() for n in (1, 3)])
         return np.mean(shares, 0).round(3).tolist()
 
-    schedule = Schedule(args.steps, args.minutes)
+    def export() -> None:
+        made = copy.deepcopy(model)
+        made.vision_model.load_state_dict(parts.ema.state_dict())
+        made.save_pretrained(out / "siglip")
+
+    schedule = Schedule(args.steps, args.minutes, saved.get("spent", 0.0))
     then, log = time.time(), []
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
-        generator = torch.Generator(device).manual_seed(step)
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**32)))
         rate, last = schedule(step)
         for group in optimizer.param_groups + orthogonal.param_groups:
             group["lr"] = args.lr * rate
@@ -371,15 +387,14 @@ def main():
             print(json.dumps({key: round(float(value), 3) for key, value in row.items()}), flush=True)
             then, log = time.time(), []
         if (step + 1) % 400 == 0 or last:
+            info = {"spent": schedule.spent}
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"parts": parts}, Together(optimizer, orthogonal), info)
+            export()
             print(json.dumps({"learned, top 1 and 3": found(False), "watched, top 1 and 3": found(True)}), flush=True)
-            checkpoint.save(out / "muon.safetensors", step + 1, {}, orthogonal)
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"parts": parts}, optimizer)
-            made = copy.deepcopy(model)
-            made.vision_model.load_state_dict(parts.ema.state_dict())
-            made.save_pretrained(out / "siglip")
             then = time.time()
         if last:
             break
+    export()  # once more: it may have been stopped after its last checkpoint
 
 
 if __name__ == "__main__":

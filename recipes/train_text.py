@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from data import read_folder
 from precision import mixed
+from resuming import beginning
 from schedule import Schedule
 from sentences import PHOTO, ZH_TEMPLATES, Sentences, is_chinese, meanings, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 
 from stylemamba import StyleEncoder, StyleMambaPipeline, checkpoint
+from stylemamba.image_files import replacing
 from stylemamba.refinement import StyleBank
 
 LENGTH = 32  # tokens
@@ -28,6 +30,7 @@ EMBEDDING = 192
 TOKENS = 25950  # at most; of the teacher's vocabulary, which is ordered by frequency, what is rarer is spelled by its pieces
 LETTERS = {"ß": "ss", "ø": "o", "ł": "l", "æ": "ae", "œ": "oe", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 LOOKS = 0.3  # weight of the styles' shares of the look, beside the cosine to where they lie
+KINDS = {"styles": 0.8, "words": 0.13, "captions": 0.07}  # how often sentences of each kind are drawn
 NEIGHBOURS, SHARPNESS = 12, 20.0  # how many known texts, and how sharply by cosine, say what any words mean
 
 
@@ -116,6 +119,13 @@ def take_over(model: SiglipModel, tokenizer: PreTrainedTokenizerFast, earlier: S
             table[row] = vectors[known[token]]
 
 
+def drawn_by_kind(counts: dict[str, int]) -> np.ndarray:
+    """How often each sentence is drawn, those of a kind alike, where there are so many of each; kinds without any leave their share to the
+    others."""
+    each = np.concatenate([np.full(count, KINDS[kind] / max(count, 1)) for kind, count in counts.items()])
+    return each / each.sum()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sentence-encoder", required=True, help="folder of all-MiniLM-L6-v2")
@@ -136,6 +146,7 @@ def main():
     args = parser.parse_args()
 
     out, device = Path(args.out), torch.device(args.device)
+    began = beginning(out / "checkpoint.safetensors", align=args.align)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     teacher_tokenizer = AutoTokenizer.from_pretrained(args.sentence_encoder)
@@ -152,13 +163,14 @@ def main():
     meaning_of = lambda meanings: torch.tensor([[meaning.get(kind, 0.0) for kind in kinds] for meaning in meanings])
 
     asked = [*kinds, *plain, *(text for text, _ in texts)]
-    cache = out / f"teacher-{hashlib.sha1(json.dumps(asked).encode()).hexdigest()[:12]}.pt"
+    cache = out / f"teacher-{hashlib.sha1(json.dumps([args.sentence_encoder, *asked]).encode()).hexdigest()[:12]}.pt"
     out.mkdir(parents=True, exist_ok=True)
     if cache.exists():
         taught = torch.load(cache, weights_only=True)
     else:
         taught = sentence_embeddings(asked, args.sentence_encoder, device)
-        torch.save(taught, cache)
+        with replacing(cache) as partial:
+            torch.save(taught, partial)
     guessed = nearest_meanings(taught[len(kinds) :][: len(plain)], taught[-len(texts) :], meaning_of([m for _, m in texts]))
     if args.align:
         earlier = StyleMambaPipeline.from_pretrained(args.align)
@@ -178,9 +190,7 @@ def main():
     shares = torch.cat([shares, torch.zeros_like(guessed)])
     shares, keys = shares[:, :-1] + shares[:, -1:] * own_look, keys.to(device)
     sentences = [text for text, _ in styled] + plain
-    # Styles 80 %, words 13 %, captions 7 %.
-    bounds = np.cumsum([0, len(styled), 40000, len(plain) - 40000])
-    probability = np.concatenate([np.full(b - a, p / (b - a)) for a, b, p in zip(bounds, bounds[1:], (0.8, 0.13, 0.07))])
+    probability = drawn_by_kind({"styles": len(styled), "words": 40000, "captions": len(plain) - 40000})
     tokens = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")["input_ids"]
     print(f"{len(sentences)} sentences, {len(tokenizer)} tokens", flush=True)
 
@@ -224,7 +234,7 @@ def main():
             )
             then, log = time.time(), []
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"model": model}, optimizer)
+            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"model": model}, optimizer, began)
     model.save_pretrained(out / "siglip")
     tokenizer.save_pretrained(out / "tokenizer")
 

@@ -15,6 +15,7 @@ from data import random_crop, read_folder
 from diffusers import AutoencoderKL
 from perceptual import SqueezeNetFeatures, content_distance
 from precision import mixed
+from resuming import beginning
 from schedule import Schedule
 
 from stylemamba import checkpoint
@@ -57,8 +58,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    if args.targets and not any(args.targets.glob("*.npz")):
+        parser.error(f"--targets: {args.targets} has no targets; name a folder that make_targets.py has made")
 
-    out = Path(args.out)
+    path = Path(args.out) / "checkpoint.safetensors"
+    began = beginning(path, init=args.init)
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
     images = [p.load() for p in read_folder(args.photos) + read_folder(args.art)]
@@ -74,7 +78,7 @@ def main():
     features = SqueezeNetFeatures(args.squeezenet, taps=(0, 4, 7)).to(device)
     trained = [p for p in vae.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    start, _ = checkpoint.load(out / "checkpoint.safetensors", {"vae": vae}, optimizer)
+    start, _ = checkpoint.load(path, {"vae": vae}, optimizer)
     schedule = Schedule(args.steps)
 
     log, then = [], time.time()
@@ -85,9 +89,10 @@ def main():
         if targets:
             crops[: args.batch // 2] = [target_crop(targets[i], args.crop, rng) for i in rng.integers(len(targets), size=args.batch // 2)]
         batch = torch.stack(crops).to(device).float() / 127.5 - 1
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**32)))
         with mixed(device):
             posterior = vae.encode(batch).latent_dist
-            latents = posterior.sample()
+            latents = posterior.sample(generator)
             decoded = vae.decode(latents).sample
         decoded = decoded.float()
         # Noise on the latents' scale would be hidden by growing latents; the KL term keeps them near unit size.
@@ -114,7 +119,7 @@ def main():
             print(json.dumps({k: round(float(v), 3) for k, v in row.items()}), flush=True)
             log, then = [], time.time()
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
-            checkpoint.save(out / "checkpoint.safetensors", step + 1, {"vae": vae}, optimizer)
+            checkpoint.save(path, step + 1, {"vae": vae}, optimizer, began)
 
     if not args.init:
         # The scaling factor gives the latents unit variance over the training data, as in latent diffusion.
@@ -123,7 +128,7 @@ def main():
             batch = torch.stack([random_crop(images[i], args.crop, rng) for i in rng.integers(len(images), size=64)])
             latents = vae.encode(batch.to(device).float() / 127.5 - 1).latent_dist.mode()
         vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
-    vae.save_pretrained(out / "vae")
+    vae.save_pretrained(path.with_name("vae"))
     print(f"scaling factor {vae.config.scaling_factor}")
 
 

