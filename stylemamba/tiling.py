@@ -13,12 +13,13 @@ Three things reach beyond a tile, and each is met in its own way:
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _len_torch_function_stack, _pop_mode
 
 from .detail import as_floats, restore_lost
 from .fusion import PHASE_PERIOD
@@ -54,7 +55,7 @@ def stylise_in_tiles(
         latent_only: return the stylised latents (1, C, h, w) instead.
         dtype: of the picture: float, then in 0..1, or uint8.
     """
-    with _without_tiles_of_its_own(pipe.vae):
+    with _without_vae_tiles(pipe) as pipe:
         scale = pipe.vae_scale_factor
         grid = _Grid(pipe, *(-(-length // scale) for length in photo.shape[2:]))
         latents = _encode(pipe, photo, grid, generator)
@@ -86,7 +87,7 @@ def encode_in_tiles(
     pipe: "StyleMambaPipeline", photo: torch.Tensor, side: int | None = None, before_tile: Callable[[], None] | None = None
 ) -> torch.Tensor:
     """`StyleMambaPipeline.encode_images` for one photo (1, 3, H, W) in 0..1, of any height and width."""
-    with _without_tiles_of_its_own(pipe.vae):
+    with _without_vae_tiles(pipe) as pipe:
         scale = pipe.vae_scale_factor
         return _encode(pipe, photo, _Grid(pipe, *(-(-length // scale) for length in photo.shape[2:]), side, before_tile), None)
 
@@ -107,7 +108,7 @@ def decode_in_tiles(
     pipe: "StyleMambaPipeline", latents: torch.Tensor, side: int | None = None, before_tile: Callable[[], None] | None = None
 ) -> torch.Tensor:
     """`StyleMambaPipeline.decode_latents` for the latents (1, C, h, w) of one photo; the picture is put together on the CPU."""
-    with _without_tiles_of_its_own(pipe.vae):
+    with _without_vae_tiles(pipe) as pipe:
         grid, scale = _Grid(pipe, *latents.shape[2:], side, before_tile), pipe.vae_scale_factor
         decode = _decoder(pipe, latents, grid)
         picture = torch.empty(1, 3, *(length * scale for length in latents.shape[2:]))
@@ -117,15 +118,15 @@ def decode_in_tiles(
 
 
 @contextmanager
-def _without_tiles_of_its_own(vae) -> Iterator[None]:
-    """diffusers' slicing and tiling of the VAE would split the calls that share their group norms here."""
-    before = {name: getattr(vae, name, False) for name in ("use_slicing", "use_tiling")}
+def _without_vae_tiles(pipe: "StyleMambaPipeline") -> Iterator["StyleMambaPipeline"]:
+    """The pipeline, but without diffusers' slicing and tiling of the VAE, which would split the calls that share their group norms here.
+
+    A copy that shares all weights: other threads may be using the VAE as it is set.
+    """
+    pipe, vae = copy(pipe), copy(getattr(pipe.vae, "_orig_mod", pipe.vae))  # a compiled module would set its original
     vae.use_slicing = vae.use_tiling = False
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(vae, name, value)
+    vars(pipe)["vae"] = vae
+    yield pipe
 
 
 class _Span(NamedTuple):
@@ -262,13 +263,13 @@ class _AsOne:
         self.area, self.sums, self.corrected = 0, [], False
 
     def _look(self, misses: list[tuple[_Moments, _Moments]] | None = None) -> "_GroupNorms":
-        with _GroupNorms(core_of=_middle, weights=self.weights, misses=misses) as seen:
-            self.function(self.samples)
+        seen = _GroupNorms(core_of=_middle, weights=self.weights, misses=misses)
+        seen.during(self.function, self.samples)
         return seen
 
     def __call__(self, tile: _Tile) -> torch.Tensor:
-        with _GroupNorms(given=self.estimate.used, core_of=None if self.corrected else tile.core_of) as seen:
-            result = self.function(self.window_of(tile))
+        seen = _GroupNorms(given=self.estimate.used, core_of=None if self.corrected else tile.core_of)
+        result = seen.during(self.function, self.window_of(tile))
         rows, columns = (span.core.stop - span.core.start for span in tile)
         powers = [torch.stack([mean, variance + mean**2]) * rows * columns for mean, variance in seen.measured]
         self.sums = [total + power for total, power in zip(self.sums, powers)] if self.sums else powers
@@ -367,6 +368,16 @@ class _GroupNorms(TorchFunctionMode):
         self.given, self.core_of, self.weights, self.misses = given, core_of, weights, misses
         self.measured: list[_Moments] = []
         self.used: list[_Moments] = []
+
+    def during(self, function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """``function(x)`` with the mode active, and not after it, though a Ctrl-C may come before ``with`` is entered or as it is left."""
+        depth = _len_torch_function_stack()
+        try:
+            with self:
+                return function(x)
+        finally:
+            while _len_torch_function_stack() > depth:
+                _pop_mode()
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return (self._group_norm if function is F.group_norm else function)(*args, **(kwargs or {}))

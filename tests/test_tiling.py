@@ -83,6 +83,30 @@ def test_the_vaes_own_slicing_and_tiling_do_not_interfere(tiny_pipeline, small_t
     assert tiny_pipeline.vae.use_slicing and tiny_pipeline.vae.use_tiling
 
 
+def test_while_tiles_are_made_other_threads_have_the_vaes_own_slicing(tiny_pipeline, small_tiles, monkeypatch):
+    meanwhile, fuse = [], tiny_pipeline.fuse
+    monkeypatch.setattr(tiny_pipeline, "fuse", lambda *args: meanwhile.append(tiny_pipeline.vae.use_slicing) or fuse(*args))
+    tiny_pipeline.vae.enable_slicing()
+    tiny_pipeline.enable_tiling()
+    tiny_pipeline(landscape(140, 60), "ink")
+    assert meanwhile and all(meanwhile)
+
+
+def test_an_interrupt_as_a_tile_begins_leaves_later_group_norms_alone(tiny_pipeline, small_tiles, monkeypatch):
+    enter = torch.overrides.TorchFunctionMode.__enter__
+
+    def interrupted(self):
+        enter(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.overrides.TorchFunctionMode, "__enter__", interrupted)
+    tiny_pipeline.enable_tiling()
+    with pytest.raises(KeyboardInterrupt):
+        tiny_pipeline(landscape(140, 60), "ink")
+    images = torch.rand(2, 4, 8, 8)
+    assert torch.nn.GroupNorm(2, 4)(images).mean().item() == pytest.approx(0, abs=1e-5)
+
+
 def test_only_large_photos_are_tiled_unless_told(tiny_pipeline, small_tiles, monkeypatch):
     tiled = []
     monkeypatch.setattr(pipeline, "stylise_in_tiles", lambda pipe, photo, *_: tiled.append(photo.shape) or photo)
