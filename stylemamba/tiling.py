@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .pipeline import StyleMambaPipeline
 
 TILE = 1024  # pixels a side, overlaps included
-MARGIN = 16  # latent pixels on each side; neighbours overlap by twice that
+MARGIN = 16  # latent pixels on each side, and more for tokens larger than 2 x 2; neighbours overlap by twice that
 SAMPLES = 448  # windows that tell the group norms' moments with tiles of that size and a VAE of factor 4, the memory of a tile together
 SAMPLE = 12  # latent pixels a side
 RIM = 2  # of these on each side, which the padding at a window's border has touched most and which do not count
@@ -157,9 +157,11 @@ class _Grid:
         self.height, self.width, self.before_tile = height, width, before_tile
         side = side or TILE
         period = PHASE_PERIOD * pipe.fusion.config.patch_size
+        # The VAE reaches as far as its convolutions in latent pixels, the fusion as far as its scans in tokens.
+        self.margin = MARGIN * max(pipe.fusion.config.patch_size, 2) // 2
         # No shorter than an overlap, or more than two tiles would meet in one.
-        step = max((side // pipe.vae_scale_factor - 2 * MARGIN) // period, -(-2 * MARGIN // period)) * period
-        self.tiles = [_Tile(*pair) for pair in product(_spans(height, step), _spans(width, step))]
+        step = max((side // pipe.vae_scale_factor - 2 * self.margin) // period, -(-2 * self.margin // period)) * period
+        self.tiles = [_Tile(*pair) for pair in product(_spans(height, step, self.margin), _spans(width, step, self.margin))]
         samples = SAMPLES * (4 * side) ** 2 // (pipe.vae_scale_factor * TILE) ** 2
         self.samples = list(_samples(height, width, max(samples, 1)))
 
@@ -170,12 +172,12 @@ class _Grid:
             yield tile
 
 
-def _spans(length: int, step: int) -> list[_Span]:
+def _spans(length: int, step: int, margin: int) -> list[_Span]:
     """Windows that begin at multiples of ``step`` and overlap by twice the margin."""
     spans = []
-    for start in range(0, max(length - 2 * MARGIN, 1), step):
-        stop = min(start + step + 2 * MARGIN, length)
-        spans.append(_Span(slice(start, stop), slice(start + MARGIN if start else 0, stop if stop == length else stop - MARGIN)))
+    for start in range(0, max(length - 2 * margin, 1), step):
+        stop = min(start + step + 2 * margin, length)
+        spans.append(_Span(slice(start, stop), slice(start + margin if start else 0, stop if stop == length else stop - margin)))
     return spans
 
 
@@ -209,24 +211,24 @@ def _fuse(pipe, latents: torch.Tensor, grid: _Grid, style: torch.Tensor, strengt
     styled = torch.zeros_like(latents)
     for tile in grid:
         window = pipe.fuse(tile.window_of(latents), style, strength, tuple(span.window.start for span in tile))
-        rows, columns = (_fade(span.window, length, window) for span, length in zip(tile, latents.shape[2:]))
+        rows, columns = (_fade(span.window, length, grid.margin, window) for span, length in zip(tile, latents.shape[2:]))
         tile.window_of(styled).add_(window * rows[:, None] * columns)
     return styled
 
 
-def _fade(window: slice, length: int, like: torch.Tensor) -> torch.Tensor:
+def _fade(window: slice, length: int, margin: int, like: torch.Tensor) -> torch.Tensor:
     """Weights that rise over the overlap with the tile before and fall over that with the next; where two meet they add up to 1.
 
     The outermost third of a margin, which the refinement's convolutions pad, counts for nothing.
     """
     weights = torch.ones(window.stop - window.start, dtype=like.dtype, device=like.device)
-    padded = MARGIN // 3
-    ramp = torch.arange(2 * MARGIN, dtype=like.dtype, device=like.device) + 0.5
-    ramp = ((ramp - padded) / (2 * (MARGIN - padded))).clamp(0, 1)
+    padded = margin // 3
+    ramp = torch.arange(2 * margin, dtype=like.dtype, device=like.device) + 0.5
+    ramp = ((ramp - padded) / (2 * (margin - padded))).clamp(0, 1)
     if window.start > 0:
-        weights[: 2 * MARGIN] *= ramp
+        weights[: 2 * margin] *= ramp
     if window.stop < length:
-        weights[-2 * MARGIN :] *= 1 - ramp
+        weights[-2 * margin :] *= 1 - ramp
     return weights
 
 

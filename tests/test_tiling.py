@@ -187,22 +187,24 @@ def test_calibrated_samples_stand_for_the_whole():
 
 @pytest.mark.parametrize("length", [1, 15, 16, 17, 32, 48, 49, 100, 1000])
 def test_spans_cover_the_axis_once(length):
-    spans = tiling._spans(length, 64)
+    spans = tiling._spans(length, 64, tiling.MARGIN)
     assert [i for span in spans for i in range(length)[span.core]] == list(range(length))
     assert all(span.window.start % 64 == 0 and span.window.stop <= length for span in spans)
     fades = torch.zeros(length)
     for span in spans:
-        fades[span.window] += tiling._fade(span.window, length, fades)
+        fades[span.window] += tiling._fade(span.window, length, tiling.MARGIN, fades)
     assert torch.allclose(fades, torch.ones(length))
 
 
 @pytest.mark.parametrize("side", [256, 512, 1024])
 @pytest.mark.parametrize("scale", [4, 8])
-def test_fusion_windows_of_every_size_fade_into_their_neighbours_alone(tiny_pipeline, side, scale):
-    tiny_pipeline.vae_scale_factor = scale
-    fades = torch.zeros(300)
-    for tile in tiling._Grid(tiny_pipeline, 8, 300, side).tiles:
-        fades[tile.columns.window] += tiling._fade(tile.columns.window, 300, fades)
+@pytest.mark.parametrize("patch", [1, 2, 3, 8])
+def test_fusion_windows_of_every_size_fade_into_their_neighbours_alone(side, scale, patch):
+    pipe = SimpleNamespace(vae_scale_factor=scale, fusion=SimpleNamespace(config=SimpleNamespace(patch_size=patch)))
+    fades, grid = torch.zeros(300), tiling._Grid(pipe, 8, 300, side)
+    assert grid.margin >= max(16, 8 * patch)  # what the scans still do at 8 tokens is no more to be seen
+    for tile in grid.tiles:
+        fades[tile.columns.window] += tiling._fade(tile.columns.window, 300, grid.margin, fades)
     assert torch.allclose(fades, torch.ones(300))
 
 
