@@ -65,6 +65,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
     """
 
     _no_split_modules = ["FusionBlock"]
+    _skip_layerwise_casting_patterns = ("grain",)  # whose weight is read without a call, which would cast it
 
     @register_to_config
     def __init__(
@@ -131,18 +132,20 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
             (B, C, h, w): the stylised latents.
 
         Raises:
-            StyleMambaError: when channels or embedding width are not those of the config.
+            StyleMambaError: when channels or embedding width are not those of the config, or there is not a style for each latent.
         """
-        if latents.dim() != 4 or latents.shape[1] != self.config.latent_channels:
+        if latents.dim() != 4 or latents.shape[1] != self.config.latent_channels or not latents.numel():
             raise StyleMambaError(
                 f"The fusion takes latents (B, {self.config.latent_channels}, h, w) but got {tuple(latents.shape)}; "
-                "use the VAE it was trained with."
+                "give some, of the VAE it was trained with."
             )
         if style.shape[-1] != self.config.style_dim:
             raise StyleMambaError(
                 f"The fusion takes style embeddings of width {self.config.style_dim} but got {style.shape[-1]}; "
                 "use the SigLIP it was trained with."
             )
+        if style.dim() > 1 and len(style) not in (1, len(latents)):
+            raise StyleMambaError(f"The fusion got {len(style)} styles for {len(latents)} latents; give one, or as many as latents.")
         height, width = latents.shape[2:]
         p = self.config.patch_size
         padded = F.pad(latents, (0, -width % p, 0, -height % p), mode="replicate") if height % p or width % p else latents
@@ -172,9 +175,9 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         would be taken for the nearest known style, and the weights for a switch.
         """
         if style.dim() == 3:
-            weights = style.float().norm(dim=-1, keepdim=True)
+            weights = style.to(torch.promote_types(style.dtype, torch.float32)).norm(dim=-1, keepdim=True)
             units = (style / weights.clamp(min=1e-6)).to(style.dtype)
-            shares = (weights / weights.sum(1, keepdim=True)).to(style.dtype)
+            shares = (weights / weights.sum(1, keepdim=True).clamp(min=1e-6)).to(style.dtype)
             looks = (x.unflatten(0, style.shape[:2]) for x in self.look(units.flatten(0, 1)))
             return tuple((shares.view(*shares.shape[:2], *[1] * (x.dim() - 2)) * x).sum(1) for x in looks)
         style = style.reshape(-1, self.config.style_dim)

@@ -72,8 +72,9 @@ class Mamba2D(nn.Module):
         dt = dt.flatten(1, 2)
         if self.ssm == "selective":
             dt = self.dt_proj(dt)
-        step = F.softplus(dt.float() + self.dt_bias.float())
-        A = -torch.exp(self.A_log.float())
+        precise = torch.promote_types(dt.dtype, torch.float32)
+        step = F.softplus(dt.to(precise) + self.dt_bias.to(precise))
+        A = -torch.exp(self.A_log.to(precise))
         dt = step - 1 / (REACH * (A if self.ssm == "ssd" else A.amax(-1)))  # A is negative: dt A is -1 / REACH at most
         share = step / dt  # the floor is for what is forgotten, not for what is written into the state
         u = x * self._per_channel(share, x.dtype)

@@ -49,8 +49,9 @@ class StyleBank(nn.Module):
     def forward(self, style: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Unit embeddings (B, E) -> what is added to the condition (B, condition_size); two textures (B, 2, texture_channels, period,
         period), on the lattice and scattered; and the shares (B, 3) that are on the lattice, scattered and loose."""
-        # In float32: in bfloat16 a logit of 20 is known to an eighth only.
-        logits = self.sharpness.float() * style.float() @ self.keys.float().T
+        # In float32 at least: in bfloat16 a logit of 20 is known to an eighth only.
+        precise = torch.promote_types(style.dtype, torch.float32)
+        logits = self.sharpness.to(precise) * style.to(precise) @ self.keys.to(precise).T
         attention = logits.softmax(-1).to(self.values.dtype)
         looseness, scatter = self.looseness.to(attention), self.scatter.to(attention)
         ways = torch.stack([(1 - looseness) * (1 - scatter), (1 - looseness) * scatter, looseness], -1)

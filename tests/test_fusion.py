@@ -99,6 +99,21 @@ def test_gradients_reach_every_parameter():
     assert not [name for name, p in fusion.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
 
 
+@pytest.mark.parametrize("ssm", ["ssd", "selective"])
+def test_in_float64_nothing_is_rounded_to_float32(ssm):
+    """Differences over 1e-6 tell the gradient to seven digits then, and to none of float32's."""
+    fusion, latents = random_fusion(depth=1, ssm=ssm).double(), torch.randn(1, 4, 4, 6).double()
+    for style in (torch.randn(1, 12), torch.randn(1, 2, 12)):
+        assert torch.autograd.gradcheck(fusion, (latents.requires_grad_(), style.double().requires_grad_()), fast_mode=True)
+
+
+def test_weights_may_be_kept_in_float8():
+    fusion, latents, style = random_fusion(), torch.randn(1, 4, 8, 8), F.normalize(torch.randn(1, 12), dim=-1)
+    exact = fusion(latents, style)
+    fusion.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    assert (fusion(latents, style) - exact).std() < 0.2 * (exact - latents).std()
+
+
 def test_a_style_can_cover_the_photo():
     fusion = StyleMambaFusion(**SMALL)
     torch.nn.init.ones_(fusion.cover_modulation.bias)
@@ -116,7 +131,13 @@ def test_save_and_load_give_the_same_result(tmp_path):
 
 @pytest.mark.parametrize(
     "latents, style, words",
-    [((1, 5, 8, 8), (1, 12), "latents"), ((1, 4, 8, 8), (1, 13), "width"), ((4, 8, 8), (1, 12), "latents")],
+    [
+        ((1, 5, 8, 8), (1, 12), "latents"),
+        ((1, 4, 8, 8), (1, 13), "width"),
+        ((4, 8, 8), (1, 12), "latents"),
+        ((0, 4, 8, 8), (1, 12), r"latents .* got \(0, 4, 8, 8\)"),
+        ((3, 4, 8, 8), (2, 12), "2 styles for 3 latents"),
+    ],
 )
 def test_alien_inputs_are_named(latents, style, words):
     with pytest.raises(StyleMambaError, match=words):
@@ -238,6 +259,7 @@ def test_styles_by_weight_work_in_batches_and_with_weights_of_zero():
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(fusion(latents, styles[:1]), fusion(latents, styles[:1].expand(2, -1, -1)))
     torch.testing.assert_close(fusion(latents, 2 * styles), together)
+    assert fusion(latents, 0 * styles).isfinite().all()
 
 
 @torch.no_grad()
