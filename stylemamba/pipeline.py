@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -65,9 +66,7 @@ class StyleMambaPipeline(DiffusionPipeline):
     ):
         super().__init__()
         self.register_modules(vae=vae, fusion=fusion, style_encoder=style_encoder, tokenizer=tokenizer)
-        self.vae_scale_factor = 2 ** (
-            len(vae.config.block_out_channels if isinstance(vae, AutoencoderKL) else vae.config.decoder_block_out_channels) - 1
-        )
+        self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.image_processor = VaeImageProcessor(do_resize=False, do_normalize=False)
         self._style: dict | None = None
         self._style_tensors: dict[str, torch.Tensor] = {}
@@ -117,7 +116,7 @@ class StyleMambaPipeline(DiffusionPipeline):
                     "saved it; use that version, or train the model again."
                 )
             # The files may be smaller than what a CPU computes fast; and diffusers before 0.40 does not know `dtype`.
-            dtype = kwargs.get("dtype", kwargs.get("torch_dtype", torch.float32))
+            dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or torch.float32
             for part in pipe.components.values():
                 if isinstance(part, torch.nn.Module) and dtype == torch.float32:
                     part.float()
@@ -182,7 +181,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         With a ``generator`` the VAE's posterior is sampled; without one its mode is taken.
         """
         encoded = self.vae.encode(_channels_last((2 * images - 1).to(self.vae_device, self.vae.dtype)))
-        if isinstance(self.vae, AutoencoderTiny):
+        if hasattr(encoded, "latents"):  # of an AutoencoderTiny
             latents = encoded.latents
         else:
             latents = encoded.latent_dist.sample(generator) if generator is not None else encoded.latent_dist.mode()
@@ -198,15 +197,19 @@ class StyleMambaPipeline(DiffusionPipeline):
 
         The style is the direction from ``source_prompt`` to ``prompt`` (paper, section "directional loss"), starting from "a photo":
         with the default source it is the prompt's own embedding. Embeddings are kept, so that a prompt is encoded once.
+
+        Raises:
+            StyleMambaError: when there is no prompt, or one that is empty, no text, or not known to the tokenizer.
         """
         if not isinstance(prompt, str | Sequence):
             raise StyleMambaError(f"The prompt is a {type(prompt).__name__}; give a sentence, or a list of them.")
         prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        if not prompts:
+            raise StyleMambaError("The list of prompts is empty; give at least one sentence, such as 'a watercolor painting'.")
         if odd := [type(each).__name__ for each in prompts if not isinstance(each, str)]:
             raise StyleMambaError(f"A prompt of the list is a {odd[0]}; give sentences, and one dict alone to blend its sentences.")
         if not isinstance(source_prompt, str) or not source_prompt.strip():
             raise StyleMambaError(f"source_prompt is {source_prompt!r}; say in words what the photo is, such as {ANCHOR!r}.")
-        key = (prompts, source_prompt, id(self.style_encoder), self.style_encoder.dtype, self.style_encoder.device)
 
         def embed() -> torch.Tensor:
             encode = StyleEncoder(self.style_encoder, self.tokenizer).encode_text
@@ -216,7 +219,20 @@ class StyleMambaPipeline(DiffusionPipeline):
             source, anchor = encode([source_prompt, ANCHOR])
             return F.normalize(style - source + anchor, dim=-1)
 
-        return _recalled(self._prompts, key, embed)
+        style = _recalled(self._prompts, (prompts, source_prompt, *self._encoder_key("text_model")), embed)
+        with torch.inference_mode(False):
+            return style.clone()  # what the caller does to it is not to be remembered
+
+    def _encoder_key(self, part: str) -> tuple:
+        """What an embedding by that part of the style encoder depends on, but for what is encoded."""
+        encoder = self.style_encoder
+        # Grows when a parameter is changed in place; those made in inference mode do not count it.
+        changes = sum(p._version for p in getattr(encoder, part).parameters() if not p.is_inference())
+        # Weak, so that an encoder that was replaced is freed, and no other one taken for it that lies where it lay.
+        return weakref.ref(encoder), self.tokenizer, encoder.dtype, encoder.device, changes
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_prompts": {}, "_pictures": {}}  # their keys cannot be pickled
 
     def encode_style_image(self, images: torch.Tensor) -> torch.Tensor:
         """The style embeddings (B, E), unit length, of pictures (B, 3, H, W) in 0..1 that show a style, as sentences of the styles that the
@@ -234,7 +250,7 @@ class StyleMambaPipeline(DiffusionPipeline):
     def _seen(self, picture: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
         """What the style encoder makes (1, E) of a picture, and its palette (4, 4); kept, as one picture serves a folder of photos."""
         encoder = self.style_encoder
-        key = (hashlib.blake2b(picture.tobytes()).digest(), picture.size, id(encoder), encoder.dtype, encoder.device)
+        key = (hashlib.blake2b(picture.tobytes()).digest(), picture.size, *self._encoder_key("vision_model"))
 
         def look() -> tuple[torch.Tensor, torch.Tensor]:
             pixels = _to_tensor(picture)
@@ -294,6 +310,7 @@ class StyleMambaPipeline(DiffusionPipeline):
             raise StyleMambaError(
                 f"strength {strength!r} is out of range; use a number from 0 (the photo) over 1 (the style) to 3 (exaggerated)."
             )
+        strength = float(strength)  # a fraction cannot be multiplied with
         if resolution is not None and not _is_within(resolution, SMALLEST, math.inf):
             raise StyleMambaError(
                 f"resolution {resolution!r} is out of range; use at least {SMALLEST} pixels, or None for the photo's own size."
@@ -346,6 +363,7 @@ class StyleMambaPipeline(DiffusionPipeline):
             raise StyleMambaError(
                 f"style_image_weight {style_image_weight!r} is out of range; use a number from 0 (the prompt) to 1 (the picture)."
             )
+        style_image_weight = float(style_image_weight)
         said = None if prompt is None else self.encode_prompt(list(prompt) if isinstance(prompt, dict) else prompt, source_prompt)
         if isinstance(prompt, dict):
             said = blend_styles(said, list(prompt.values()))[None]
@@ -362,6 +380,7 @@ class StyleMambaPipeline(DiffusionPipeline):
         shown, palettes = self._recognised(torch.cat(shown)), torch.stack(palettes)
         if weights is not None:
             shown = blend_styles(shown, weights)[None]
+            weights = [float(weight) for weight in weights]
             palettes = torch.einsum("n,nij->ij", palettes.new_tensor(weights) / sum(weights), palettes)[None]
         if said is None or style_image_weight == 1:
             return shown, palettes
@@ -536,7 +555,7 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
     Raises:
         StyleMambaError: when a weight is negative or not finite, or all are zero.
     """
-    shares = torch.tensor([w if isinstance(w, Real) else math.nan for w in weights], dtype=styles.dtype, device=styles.device)
+    shares = torch.tensor([float(w) if isinstance(w, Real) else math.nan for w in weights], dtype=styles.dtype, device=styles.device)
     if not shares.isfinite().all() or (shares < 0).any() or not shares.sum() > 0:
         raise StyleMambaError(f"The weights {list(weights)} cannot blend styles; give each a number from 0 up, and not all of them 0.")
     blend = ((shares / shares.sum())[:, None] * styles)[shares > 0]
@@ -545,13 +564,13 @@ def blend_styles(styles: torch.Tensor, weights: Sequence[float]) -> torch.Tensor
 
 def _recalled(made: dict, key: tuple, make: Callable):
     """What ``make`` gives, made once for a key; of more than 64 the oldest is forgotten."""
-    if key not in made:
+    value = made.get(key)
+    if value is None:
         with torch.inference_mode(False), torch.no_grad():
-            value = make()
-        if len(made) >= 64:
-            made.pop(next(iter(made)))
-        made[key] = value
-    return made[key]
+            made[key] = value = make()
+        for oldest in [*made][:-64]:
+            made.pop(oldest, None)  # another thread may have been faster
+    return value
 
 
 def _is_within(value: object, low: float, high: float) -> bool:

@@ -136,7 +136,8 @@ def train_on_style(
         raise StyleMambaError(f"weights must be LossWeights of finite numbers, but are {weights}.")
     if style is not None and not isinstance(style, torch.Tensor):
         raise StyleMambaError(f"style is a {type(style).__name__}; make it with encode_prompt or encode_style_image.")
-    # Numbers of numpy's would end the saving as JSON.
+    # Numbers of numpy's would end the saving as JSON, and fractions the training.
+    weights = LossWeights(**{name: float(weight) for name, weight in asdict(weights).items()})
     num_train_steps, batch_size, size, seed, learning_rate = *map(int, (num_train_steps, batch_size, size, seed)), float(learning_rate)
     with torch.inference_mode(False), torch.enable_grad(), _without_style(pipe), _trainable(pipe) as (fusion, siglip):
         if parameters == "modulation" and not fusion.out.weight.any():

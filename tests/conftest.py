@@ -66,12 +66,11 @@ def make_tiny_pipeline():
     return StyleMambaPipeline(vae=vae.eval(), fusion=fusion.eval(), style_encoder=siglip.eval(), tokenizer=tokenizer)
 
 
-def make_tiny_tokenizer():
+def make_tiny_tokenizer(characters: str = "abcdefghijklmnopqrstuvwxyz0123456789 ,.-'"):
     """One token a character."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    characters = "abcdefghijklmnopqrstuvwxyz0123456789 ,.-'"
     vocabulary = {token: index for index, token in enumerate(["<pad>", "<eos>", "<unk>", *characters])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")

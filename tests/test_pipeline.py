@@ -1,13 +1,24 @@
 """The pipeline as diffusers users use it."""
 
+import copy
+import gc
 import json
+import pickle
+import sys
+import threading
+import weakref
+from fractions import Fraction
 from importlib import import_module
+from shutil import copytree
 
 import accelerate
 import numpy as np
 import pytest
 import torch
+from conftest import make_tiny_tokenizer
+from diffusers import AutoencoderTiny
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline, pipeline
@@ -135,6 +146,53 @@ def test_without_a_gpu_cuda_graphs_change_nothing(tiny_pipeline):
     tiny_pipeline.enable_cuda_graphs()
     made = [tiny_pipeline(photo, "fire", strength).images[0] for strength in (1, 0.5)]
     assert all(np.array_equal(*both) for both in zip(expected, made))
+
+
+def test_without_a_dtype_all_is_float32(tiny_pipeline, tmp_path):
+    """Of files in fp16, which a CPU computes slowly."""
+    tiny_pipeline.to(torch.float16).save_pretrained(tmp_path)
+    for none in ({}, {"dtype": None}, {"torch_dtype": None}):
+        pipe = StyleMambaPipeline.from_pretrained(tmp_path, **none)
+        assert {part.dtype for part in (pipe.vae, pipe.fusion, pipe.style_encoder)} == {torch.float32}
+
+
+def test_fractions_are_numbers(tiny_pipeline):
+    half, shown = Fraction(1, 2), [(photo(seed=1), Fraction(1, 2)), (photo(seed=2), Fraction(1, 2))]
+    made = tiny_pipeline(photo(), {"ink": half, "fog": half}, half, style_image=shown, style_image_weight=half).images[0]
+    shown = [(picture, 0.5) for picture, _ in shown]
+    assert np.array_equal(tiny_pipeline(photo(), {"ink": 0.5, "fog": 0.5}, 0.5, style_image=shown).images[0], made)
+
+
+def test_a_vae_may_be_compiled_or_tiny(tiny_pipeline):
+    expected = tiny_pipeline(photo(), "ink").images[0]
+    layers = {"encoder_block_out_channels": (8,) * 3, "decoder_block_out_channels": (8,) * 3}
+    tiny = AutoencoderTiny(**layers, num_encoder_blocks=(1,) * 3, num_decoder_blocks=(1,) * 3)
+    for vae in (tiny_pipeline.vae, tiny):
+        pipe = StyleMambaPipeline(**{**tiny_pipeline.components, "vae": torch.compile(vae, backend="eager")})
+        made = pipe(photo(), "ink").images[0]
+        assert pipe.vae_scale_factor == 4 and np.array_equal(made, expected) == (vae is not tiny)
+
+
+def test_threads_may_remember_at_once():
+    """Of more than there is room for, each forgets the oldest."""
+    made, failed = {}, []
+
+    def remember(thread):
+        try:
+            for i in range(500):
+                assert pipeline._recalled(made, (thread, i), lambda: i + 1) == i + 1
+        except Exception as error:
+            failed.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=remember, args=(thread,)) for thread in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failed and len(made) <= 64 + len(threads)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -297,10 +355,6 @@ def test_weights_that_cannot_blend_are_refused(tiny_pipeline, weights):
 
 def test_a_model_of_another_version_is_refused(tiny_model_dir, tmp_path):
     """A fusion whose file lacks parameters would be loaded with random ones."""
-    from shutil import copytree
-
-    from safetensors.torch import load_file, save_file
-
     folder = copytree(tiny_model_dir, tmp_path / "earlier")
     weights = folder / "fusion" / "diffusion_pytorch_model.safetensors"
     state = load_file(weights)
@@ -308,3 +362,28 @@ def test_a_model_of_another_version_is_refused(tiny_model_dir, tmp_path):
     save_file(state, weights)
     with pytest.raises(StyleMambaError, match="lacks 'bank.textures'.*another version"):
         StyleMambaPipeline.from_pretrained(folder)
+
+
+def test_embeddings_are_remembered_as_they_were_made(tiny_pipeline):
+    """Not as a caller changed them, nor as other weights or another tokenizer made them."""
+    first = tiny_pipeline.encode_prompt("ink")
+    tiny_pipeline.encode_prompt("ink").zero_()
+    assert torch.equal(tiny_pipeline.encode_prompt("ink"), first)
+    with torch.no_grad():
+        tiny_pipeline.style_encoder.text_model.head.weight.mul_(-1)
+    second = tiny_pipeline.encode_prompt("ink")
+    assert not torch.allclose(second, first)
+    tiny_pipeline.tokenizer = make_tiny_tokenizer("-.', 9876543210zyxwvutsrqponmlkjihgfedcba")
+    assert not torch.allclose(tiny_pipeline.encode_prompt("ink"), second)
+    with pytest.raises(StyleMambaError, match="list of prompts is empty"):
+        tiny_pipeline.encode_prompt([])
+
+
+def test_embeddings_do_not_keep_an_encoder_that_was_replaced(tiny_pipeline):
+    before = weakref.ref(tiny_pipeline.style_encoder)
+    embedding = tiny_pipeline.encode_prompt("ink")
+    tiny_pipeline.style_encoder = copy.deepcopy(tiny_pipeline.style_encoder)
+    gc.collect()
+    assert before() is None
+    again = pickle.loads(pickle.dumps(tiny_pipeline))
+    assert torch.equal(again.encode_prompt("ink"), embedding)
