@@ -1,6 +1,10 @@
 """The style fusion module: adaptive layer norm and Mamba, from a latent and a style embedding to a stylised latent."""
 
+import inspect
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +45,14 @@ def adaln(tokens: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> tor
     return torch.addcmul(shift, F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6), 1 + scale)
 
 
+class LoadedStyle(NamedTuple):
+    """A style over the base fusion; `stylemamba.StyleMambaPipeline.set_style` loads it."""
+
+    info: dict
+    tensors: dict[str, torch.Tensor]
+    untouched: dict[str, torch.Tensor]  # the base fusion's values of the parameters that it changed
+
+
 class StyleMambaFusion(ModelMixin, ConfigMixin):
     """Adds a style to a latent: ``fusion(latents, style) = (1 - cover) * latents + what the blocks add``; the style says what it covers.
 
@@ -64,6 +76,7 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
         StyleMambaError: when a size is below 1 (a depth: below 0), or the state space layer has no such order or form.
     """
 
+    loaded_style: LoadedStyle | None = None  # here, as pipelines may share the fusion and so the weights that it changes
     _no_split_modules = ["FusionBlock"]
     _skip_layerwise_casting_patterns = ("grain",)  # whose weight is read without a call, which would cast it
 
@@ -119,6 +132,38 @@ class StyleMambaFusion(ModelMixin, ConfigMixin):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.refine = Refinement(latent_channels, hidden_size, patch_size, refine_size, refine_depth, condition, texture_channels)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, output_loading_info: bool = False, **kwargs):
+        """As for every model of diffusers, but nothing is left to chance: what a file lacks would be random.
+
+        Raises:
+            StyleMambaError: when parameters, their shapes or options are not those of this version.
+        """
+        where = f"The fusion in {pretrained_model_name_or_path}"
+        advice = "so another version of StyleMamba saved it; use that version, or train the model again."
+        try:
+            fusion, found = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        except (ValueError, RuntimeError) as error:
+            if (mismatch := re.search(r"(?:because|mismatch for) ([\w.]+)(?:: | expected shape)", str(error))) is None:
+                raise
+            raise StyleMambaError(f"{where} has another shape of {mismatch[1]!r}, {advice}") from error
+        known = {*inspect.signature(cls.__init__).parameters, "quantization_config"}
+        options = [name for name in fusion.config if name[0] != "_" and name not in known]
+        for has, names in (("lacks", found["missing_keys"]), ("has", [*found["unexpected_keys"], *options])):
+            if names:
+                raise StyleMambaError(f"{where} {has} {sorted(names)[0]!r} and {len(names) - 1} more parameters, {advice}")
+        return (fusion, found) if output_loading_info else fusion
+
+    def save_pretrained(self, *args, **kwargs) -> None:
+        """As for every model of diffusers: the base fusion, so a loaded style is refused with a StyleMambaError."""
+        self.refuse_style()
+        super().save_pretrained(*args, **kwargs)
+
+    def refuse_style(self) -> None:
+        """Raises a StyleMambaError where a style is loaded."""
+        if self.loaded_style is not None:
+            raise StyleMambaError("A style is loaded; save it with save_style and call unload_style before save_pretrained.")
 
     def forward(self, latents: torch.Tensor, style: torch.Tensor, origin: tuple[int, int] = (0, 0)) -> torch.Tensor:
         """

@@ -19,12 +19,13 @@ from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils import BaseOutput
 from huggingface_hub import snapshot_download
 from PIL import Image
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from .colours import palette_of, recoloured
 from .detail import as_floats, restore_detail, restore_lost, scaled_down
 from .errors import StyleMambaError
-from .fusion import StyleMambaFusion
+from .fusion import LoadedStyle, StyleMambaFusion
 from .graphs import GraphedCalls
 from .images import load_images
 from .style_encoder import StyleEncoder
@@ -68,9 +69,6 @@ class StyleMambaPipeline(DiffusionPipeline):
         self.register_modules(vae=vae, fusion=fusion, style_encoder=style_encoder, tokenizer=tokenizer)
         self.vae_scale_factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.image_processor = VaeImageProcessor(do_resize=False, do_normalize=False)
-        self._style: dict | None = None
-        self._style_tensors: dict[str, torch.Tensor] = {}
-        self._untouched: dict[str, torch.Tensor] = {}  # the base fusion's values of what the loaded style changed
         self._prompts: dict = {}
         self._pictures: dict = {}
         self._tiling: bool | None = None
@@ -105,16 +103,15 @@ class StyleMambaPipeline(DiffusionPipeline):
             raise StyleMambaError(
                 f"{path} holds no model_index.json, so it is not a saved StyleMambaPipeline; name a folder made by save_pretrained."
             )
+        saved = {name: _names_in(Path(path, name)) for name in ("vae", "fusion", "style_encoder") if name not in kwargs}
         # ComfyUI runs nodes in inference mode; weights made there could never be trained.
         with torch.inference_mode(False):
             # safetensors only: a pickle could run code.
             with _named_packages(path):
                 pipe = super().from_pretrained(path, **{"use_safetensors": True, **kwargs})
-            if missing := [name for name, parameter in pipe.fusion.named_parameters() if parameter.is_meta]:
-                raise StyleMambaError(
-                    f"The fusion in {path} lacks {missing[0]!r} and {len(missing) - 1} other parameters, so another version of StyleMamba "
-                    "saved it; use that version, or train the model again."
-                )
+            for name, names in saved.items():
+                if names:
+                    _check_complete(Path(path, name), getattr(pipe, name), names)
             # The files may be smaller than what a CPU computes fast; and diffusers before 0.40 does not know `dtype`.
             dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or torch.float32
             for part in pipe.components.values():
@@ -351,12 +348,12 @@ class StyleMambaPipeline(DiffusionPipeline):
     def _styles_of(self, prompt, source_prompt, style_image, style_image_weight) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The styles as the fusion takes them, and the palettes (N, 4, 4) of those that a picture shows."""
         if prompt is None and style_image is None:
-            if self._style is None:
+            if (loaded := self.fusion.loaded_style) is None:
                 raise StyleMambaError(
                     "No prompt was given and no style is loaded; pass a prompt such as 'a watercolor painting', or load_style first."
                 )
-            palette = self._style_tensors.get(PALETTE)
-            return self._style_tensors[EMBEDDING][None].to(self._execution_device), None if palette is None else palette[None]
+            palette = loaded.tensors.get(PALETTE)
+            return loaded.tensors[EMBEDDING][None].to(self._execution_device), None if palette is None else palette[None]
         if isinstance(prompt, str | Sequence | dict) and not prompt:
             raise StyleMambaError("The prompt is empty; describe a style in a few words, for example 'a watercolor painting'.")
         if not _is_within(style_image_weight, 0, 1):
@@ -477,8 +474,8 @@ class StyleMambaPipeline(DiffusionPipeline):
 
     @property
     def style(self) -> dict | None:
-        """What is known of the loaded style (prompt, steps, base, ...), or None."""
-        return self._style
+        """What is known of the loaded style (prompt, steps, base, ...), or None. It is loaded for all pipelines that share the fusion."""
+        return None if self.fusion.loaded_style is None else self.fusion.loaded_style.info
 
     def train_on_style(
         self, prompt: str, images: list, num_train_steps: int = 100, seed: int = 0, callback: Callable | None = None, **options
@@ -494,9 +491,9 @@ class StyleMambaPipeline(DiffusionPipeline):
 
     def style_state(self) -> tuple[dict[str, torch.Tensor], dict]:
         """The loaded style as `set_style` takes it: its tensors (parameter deltas, and its ``embedding`` (E,)) and its info."""
-        if self._style is None:
+        if (loaded := self.fusion.loaded_style) is None:
             raise StyleMambaError("There is no style to save; call train_on_style or load_style first.")
-        return dict(self._style_tensors), dict(self._style)
+        return dict(loaded.tensors), dict(loaded.info)
 
     def load_style(self, path: str | Path) -> None:
         """Loads a style file over the base fusion (in place of any style loaded before).
@@ -511,38 +508,52 @@ class StyleMambaPipeline(DiffusionPipeline):
         where its colours are a picture's.
 
         ``info["prompt"]`` is its sentence, and `stylemamba.style_file.belongs_to` says of which fusion it is.
+
+        Raises:
+            StyleMambaError: when this is no style, or one of another base model; the style that was loaded stays.
         """
-        before = None if self._style is None else self.style_state()
+        if not isinstance(tensors, dict) or not isinstance(tensors.get(EMBEDDING), torch.Tensor) or not isinstance(info, dict):
+            raise StyleMambaError("A style is a dict of tensors with an 'embedding', and a dict of info; give what style_state returned.")
+        before = self.fusion.loaded_style
         self.unload_style()
+        try:
+            self._set_style(tensors, info)
+        except BaseException:
+            self.unload_style()
+            if before is not None:
+                self._set_style(before.tensors, before.info)
+            raise
+
+    def _set_style(self, tensors: dict[str, torch.Tensor], info: dict) -> None:
+        """`set_style` on the base fusion."""
         deltas = {name: delta for name, delta in tensors.items() if name not in (EMBEDDING, PALETTE)}
         parameters = dict(self.fusion.named_parameters())
         shapes = {name: value.shape for name, value in parameters.items()}
         fitting = tensors[EMBEDDING].shape[-1] == self.fusion.config.style_dim and all(shapes.get(n) == d.shape for n, d in deltas.items())
         if not (fitting and fits(info, self.fusion)):
-            if before is not None:
-                self.set_style(*before)
             raise StyleMambaError(
                 f"The style {info.get('prompt', '')!r} was trained on the base model {info.get('base')} but this one is "
                 f"{base_hash(parameters)}; load the model it was trained on, or train the style again."
             )
         with torch.inference_mode(False), torch.no_grad():
-            self._untouched = {name: parameters[name].detach().clone() for name in deltas}
+            untouched = {name: parameters[name].detach().clone() for name in deltas}
+            kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+            self.fusion.loaded_style = LoadedStyle(dict(info), kept, untouched)
             for name, delta in deltas.items():
-                parameters[name].data = self._untouched[name] + delta.to(self._untouched[name])
-            self._style_tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        self._style = dict(info)
+                parameters[name].data = untouched[name] + delta.to(untouched[name])
 
     def unload_style(self) -> None:
         """Returns to the base fusion, bit by bit."""
+        if (loaded := self.fusion.loaded_style) is None:
+            return
         parameters = dict(self.fusion.named_parameters())
-        for name, value in self._untouched.items():
+        for name, value in loaded.untouched.items():
             parameters[name].data = value.to(parameters[name].device, parameters[name].dtype)
-        self._untouched, self._style_tensors, self._style = {}, {}, None
+        self.fusion.loaded_style = None
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """Saves the base pipeline; a loaded style is not part of it (see `save_style`)."""
-        if self._style is not None:
-            raise StyleMambaError("A style is loaded; save it with save_style and call unload_style before save_pretrained.")
+        self.fusion.refuse_style()  # before another part is written
         super().save_pretrained(save_directory, **kwargs)
 
 
@@ -575,6 +586,26 @@ def _recalled(made: dict, key: tuple, make: Callable):
 
 def _is_within(value: object, low: float, high: float) -> bool:
     return isinstance(value, Real) and low <= value <= high
+
+
+def _names_in(folder: Path) -> set[str]:
+    """The names of all tensors in a part's files."""
+    names = set()
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, "pt") as file:
+                names.update(file.keys())
+        except (SafetensorError, OSError) as error:
+            raise StyleMambaError(f"{path} is damaged or not complete ({str(error).splitlines()[0]}); copy it again.") from error
+    return names
+
+
+def _check_complete(folder: Path, part: torch.nn.Module, saved: set[str]) -> None:
+    """Refuses files that lack a parameter, which would be random; but for those with names that are not known, as the libraries load what
+    their earlier versions named otherwise."""
+    lacking = sorted({name for name, _ in part.named_parameters()} - saved)
+    if lacking and saved <= part.state_dict().keys():
+        raise StyleMambaError(f"{folder} lacks {lacking[0]!r} and {len(lacking) - 1} more parameters; copy it again.")
 
 
 @contextlib.contextmanager

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_tiny_tokenizer
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderKL, AutoencoderTiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from synthetic import synthetic_photo
 
 from stylemamba import StyleMambaError, StyleMambaFusion, StyleMambaPipeline, pipeline
 from stylemamba.pipeline import StyleEncoder, blend_styles
-from stylemamba.style_file import base_hash
+from stylemamba.style_file import base_hash, belongs_to
 
 
 def photo(width=50, height=38, seed=0) -> Image.Image:
@@ -353,15 +353,63 @@ def test_weights_that_cannot_blend_are_refused(tiny_pipeline, weights):
         tiny_pipeline(photo(), dict(zip(("charcoal", "a mosaic"), weights)))
 
 
-def test_a_model_of_another_version_is_refused(tiny_model_dir, tmp_path):
-    """A fusion whose file lacks parameters would be loaded with random ones."""
-    folder = copytree(tiny_model_dir, tmp_path / "earlier")
-    weights = folder / "fusion" / "diffusion_pytorch_model.safetensors"
-    state = load_file(weights)
-    del state["bank.textures"]
-    save_file(state, weights)
-    with pytest.raises(StyleMambaError, match="lacks 'bank.textures'.*another version"):
+@pytest.mark.parametrize(
+    "part, name, value, words",
+    [
+        ("fusion", "bank.looseness", None, "fusion lacks 'bank.looseness'.*another version"),
+        ("fusion", "bank.colours", torch.zeros(1), "fusion has 'bank.colours'.*another version"),
+        ("fusion", "phase", torch.zeros(4, 4, 32), "fusion has another shape of 'phase'.*another version"),
+        ("vae", "decoder.conv_in.weight", None, "vae lacks 'decoder.conv_in.weight'"),
+        ("style_encoder", "text_model.head.weight", None, "style_encoder lacks 'text_model.head.weight'"),
+    ],
+)
+@pytest.mark.parametrize("low_cpu_mem_usage", [True, False])
+def test_files_that_do_not_fit_are_refused(tiny_model_dir, tmp_path, part, name, value, words, low_cpu_mem_usage):
+    """What they lack would be random."""
+    folder = copytree(tiny_model_dir, tmp_path / "other")
+    (weights,) = (folder / part).glob("*.safetensors")
+    state = {**load_file(weights), name: value}
+    save_file({key: tensor for key, tensor in state.items() if tensor is not None}, weights, metadata={"format": "pt"})
+    with pytest.raises(StyleMambaError, match=words):
+        StyleMambaPipeline.from_pretrained(folder, low_cpu_mem_usage=low_cpu_mem_usage)
+
+
+def test_an_option_of_another_version_and_a_file_cut_short_are_refused(tiny_model_dir, tmp_path):
+    folder = copytree(tiny_model_dir, tmp_path / "other")
+    config = folder / "fusion" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "swirl": 3}))
+    with pytest.raises(StyleMambaError, match="has 'swirl'.*another version"):
         StyleMambaPipeline.from_pretrained(folder)
+    weights = folder / "style_encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(StyleMambaError, match="style_encoder.*damaged"):
+        StyleMambaPipeline.from_pretrained(folder)
+
+
+def test_parts_whose_names_an_earlier_library_gave_are_loaded(tiny_pipeline, tiny_model_dir, tmp_path, monkeypatch):
+    """As the attention layers' of the VAE that `from_components` takes by default."""
+    folder = copytree(tiny_model_dir, tmp_path / "other")
+    vae = AutoencoderKL.from_config(tiny_pipeline.vae.config, mid_block_add_attention=True)
+    vae.save_pretrained(folder / "vae")
+    (weights,) = (folder / "vae").glob("*.safetensors")
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    rename = lambda key: next((key.replace(new, name) for new, name in old.items() if new in key), key)  # noqa: E731
+    save_file({rename(key): tensor for key, tensor in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    loaded = StyleMambaPipeline.from_pretrained(folder).vae
+    assert all(torch.equal(*both) for both in zip(vae.parameters(), loaded.parameters(), strict=True))
+
+
+def test_pipelines_that_share_a_fusion_share_its_style(tiny_pipeline, tmp_path):
+    info = {"prompt": "ink", **belongs_to(tiny_pipeline.fusion)}
+    tiny_pipeline.set_style({"embedding": tiny_pipeline.encode_prompt("ink")[0], "phase": torch.ones(8, 8, 32)}, info)
+    other = StyleMambaPipeline(**tiny_pipeline.components)
+    assert other.style["prompt"] == "ink" and other(photo()).images
+    for part in (other, other.fusion):
+        with pytest.raises(StyleMambaError, match="A style is loaded"):
+            part.save_pretrained(tmp_path)
+    assert not [*tmp_path.iterdir()]
+    other.unload_style()
+    assert tiny_pipeline.style is None and base_hash(dict(tiny_pipeline.fusion.named_parameters())) == info["base"]
 
 
 def test_embeddings_are_remembered_as_they_were_made(tiny_pipeline):

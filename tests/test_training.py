@@ -376,6 +376,8 @@ def test_what_fails_leaves_the_loaded_style(tiny_pipeline, photos, tmp_path):
     for fails in (
         lambda: tiny_pipeline.set_style(tensors, {**info, "base": "", "base in bfloat16": ""}),
         lambda: tiny_pipeline.set_style({**tensors, "embedding": tensors["embedding"][..., :5]}, info),
+        lambda: tiny_pipeline.set_style({name: tensor for name, tensor in tensors.items() if name != "embedding"}, info),
+        lambda: tiny_pipeline.set_style(tensors, None),
         lambda: tiny_pipeline.train_on_style("snow", photos, checkpoint_path=photo_file / "state.safetensors", callback=stop, **FAST),
         lambda: tiny_pipeline.train_on_style("snow", photos, checkpoint_path="x" * 300, callback=stop, **FAST),
         lambda: tiny_pipeline.load_style("x" * 300),
