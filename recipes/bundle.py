@@ -57,9 +57,15 @@ def main():
         print(f"{args.out}: {size / 1e6:.2f} MB")
         if size > LIMIT:
             raise SystemExit(f"The bundle has {size} bytes; at most {LIMIT} may be committed.")
-        if out.exists():
-            out.replace(Path(beside, "earlier"))
-        made.replace(out)
+        earlier = Path(beside, "earlier")
+        try:
+            if out.exists():
+                out.replace(earlier)
+            made.replace(out)
+        except BaseException:
+            if earlier.exists() and not out.exists():  # or it would go with the folder beside
+                earlier.replace(out)
+            raise
 
 
 def put_together(pipe: StyleMambaPipeline, out: Path, card: Path) -> None:

@@ -1,4 +1,4 @@
-"""What lets a training that was stopped go on from its checkpoint as if it had not been."""
+"""What lets a training that was stopped go on from its checkpoint."""
 
 from pathlib import Path
 
@@ -32,14 +32,19 @@ class Together:
 
 
 def beginning(path: Path, **options) -> dict:
-    """For the info of a training's checkpoint: the options that count only where it begins.
+    """For the info of a training's checkpoint: the options that count only where it begins. A checkpoint without them is taken as it is.
 
     Raises:
         SystemExit: when there is a checkpoint that began with others: these would count for nothing.
     """
     options = {name: value for name, value in options.items() if value}
-    kept = checkpoint.info_of(path).get("began", {}) if path.exists() else options
+    kept = checkpoint.info_of(path).get("began", options) if path.exists() else options
     if kept != options:
         said = [" ".join(f"--{name} {value}" for name, value in each.items()) or "none of these options" for each in (kept, options)]
         raise SystemExit(f"{path} began with {said[0]}, and this training has {said[1]}; name another folder with --out.")
     return {"began": options}
+
+
+def whole(path: str | Path | None) -> str:
+    """A path as `beginning` compares it, however it was written; nothing of nothing."""
+    return str(Path(path).resolve()) if path else ""

@@ -22,6 +22,11 @@ class Schedule:
     def spent(self) -> float:
         return time.monotonic() - self.began
 
+    @property
+    def over(self) -> bool:
+        """Whether the clock has ended it, as it did for a training that is started once more."""
+        return self.spent >= self.seconds
+
     def __call__(self, step: int) -> tuple[float, bool]:
         """The share of the learning rate that a step has, the first being 0, and whether it is the last."""
         done = max(step / self.steps, self.spent / self.seconds)

@@ -23,7 +23,7 @@ from picture_losses import TERMS, PictureLosses
 from PIL import Image
 from precision import mixed, muon
 from probe import StyleProbe
-from resuming import Together, beginning
+from resuming import Together, beginning, whole
 from safetensors.torch import load_file
 from schedule import Schedule
 from sentences import PLAIN, join, vocabulary, word_it, word_sentences
@@ -248,7 +248,7 @@ def main():
 
     out, device = args.out, torch.device(args.device)
     path = out / "checkpoint.safetensors"
-    began = beginning(path, init=args.init, anew=" ".join(args.anew), decoder="RATE" if args.decoder else "")
+    began = beginning(path, init=whole(args.init), anew=", ".join(sorted({*args.anew})), decoder="RATE" if args.decoder else "")
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")
     vae = AutoencoderKL.from_pretrained(args.vae).to(device, torch.float32, memory_format=torch.channels_last).requires_grad_(False).eval()
@@ -314,7 +314,7 @@ def main():
             shown.save_pretrained(out / "vae")
 
     then, log = time.time(), []
-    for step in range(start, args.steps):
+    for step in range(start, start if schedule.over else args.steps):
         rng = np.random.default_rng((args.seed, step))
         rate, last = schedule(step)
         for optimizer in optimizers:

@@ -332,7 +332,7 @@ def main():
 
     schedule = Schedule(args.steps, args.minutes, saved.get("spent", 0.0))
     then, log = time.time(), []
-    for step in range(start, args.steps):
+    for step in range(start, start if schedule.over else args.steps):
         rng = np.random.default_rng((args.seed, step))
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**32)))
         rate, last = schedule(step)

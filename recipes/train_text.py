@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from data import read_folder
 from precision import mixed
-from resuming import beginning
+from resuming import beginning, whole
 from schedule import Schedule
 from sentences import PHOTO, ZH_TEMPLATES, Sentences, is_chinese, meanings, vocabulary, word_sentences
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -146,7 +146,7 @@ def main():
     args = parser.parse_args()
 
     out, device = Path(args.out), torch.device(args.device)
-    began = beginning(out / "checkpoint.safetensors", align=args.align)
+    began = beginning(out / "checkpoint.safetensors", align=whole(args.align))
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     teacher_tokenizer = AutoTokenizer.from_pretrained(args.sentence_encoder)

@@ -15,7 +15,7 @@ from data import random_crop, read_folder
 from diffusers import AutoencoderKL
 from perceptual import SqueezeNetFeatures, content_distance
 from precision import mixed
-from resuming import beginning
+from resuming import beginning, whole
 from schedule import Schedule
 
 from stylemamba import checkpoint
@@ -62,7 +62,7 @@ def main():
         parser.error(f"--targets: {args.targets} has no targets; name a folder that make_targets.py has made")
 
     path = Path(args.out) / "checkpoint.safetensors"
-    began = beginning(path, init=args.init)
+    began = beginning(path, init=whole(args.init))
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
     images = [p.load() for p in read_folder(args.photos) + read_folder(args.art)]

@@ -121,9 +121,20 @@ def decode_in_tiles(
 def _without_vae_tiles(pipe: "StyleMambaPipeline") -> Iterator["StyleMambaPipeline"]:
     """The pipeline, but without diffusers' slicing and tiling of the VAE, which would split the calls that share their group norms here.
 
-    A copy that shares all weights: other threads may be using the VAE as it is set.
+    A copy that shares all weights: other threads may be using the VAE as it is set. But where a method was put in another's place, such as
+    a compiled one, that is of the VAE itself, which is set then for as long as it takes.
     """
-    pipe, vae = copy(pipe), copy(getattr(pipe.vae, "_orig_mod", pipe.vae))  # a compiled module would set its original
+    vae = getattr(pipe.vae, "_orig_mod", pipe.vae)  # a compiled module would set its original
+    if vars(vae).keys() & {"encode", "decode"} or vars(pipe).keys() & {"encode_images", "decode_latents"}:
+        before = {name: getattr(vae, name, False) for name in ("use_slicing", "use_tiling")}
+        vae.use_slicing = vae.use_tiling = False
+        try:
+            yield pipe
+        finally:
+            for name, value in before.items():
+                setattr(vae, name, value)
+        return
+    pipe, vae = copy(pipe), copy(vae)
     vae.use_slicing = vae.use_tiling = False
     vars(pipe)["vae"] = vae
     yield pipe

@@ -195,8 +195,9 @@ def test_a_schedule_ends_by_its_steps_or_by_the_clock(recipes, monkeypatch):
     assert plan(900) == (pytest.approx(0.02), True)
     now[0] = 1000.0
     plan = schedule.Schedule(10**6, minutes=2, spent=spent)  # stopped after a minute, and gone on later
+    assert not plan.over
     now[0] = 1061.0
-    assert plan(900)[1]
+    assert plan(900)[1] and plan.over
 
 
 def test_one_checkpoint_holds_all_optimizers_of_a_training(recipes, tmp_path):
@@ -239,9 +240,18 @@ def test_a_training_does_not_go_on_from_one_that_began_otherwise(recipes, tmp_pa
     for init in ("other", None):
         with pytest.raises(SystemExit, match="began with --init one, .* name another folder with --out"):
             beginning(path, init=init, anew="")
-    checkpoint.save(path, 1, {"model": model}, torch.optim.AdamW(model.parameters()))
-    with pytest.raises(SystemExit, match="this training has --anew fog; name another"):
+    checkpoint.save(path, 1, {"model": model}, torch.optim.AdamW(model.parameters()), beginning(tmp_path / "none", init=None))
+    with pytest.raises(SystemExit, match="began with none of these options, and this training has --anew fog; name another"):
         beginning(path, init=None, anew="fog")
+    checkpoint.save(path, 1, {"model": model}, torch.optim.AdamW(model.parameters()))  # as they were before
+    assert beginning(path, init="one") == {"began": {"init": "one"}}
+
+
+def test_a_folder_is_the_same_however_it_is_written(recipes, tmp_path, monkeypatch):
+    from resuming import whole
+
+    monkeypatch.chdir(tmp_path)
+    assert whole("models/") == whole("./models") == whole(tmp_path / "models") != whole("other") and whole(None) == ""
 
 
 def test_kinds_without_sentences_leave_their_share_to_the_others(recipes):
@@ -329,6 +339,18 @@ def test_a_bundle_replaces_a_model_once_it_is_whole_and_nothing_else(recipes, ru
     run(bundle, "--out", out)
     assert (out / "model_index.json").stat().st_size > 10 and not (out / "mine.txt").exists()
     assert [*tmp_path.iterdir()] == [out]
+
+    replace, made = Path.replace, (out / "model_index.json").read_text()
+
+    def occupied(self, target):
+        if self.name == "model":
+            raise PermissionError("another program has it open")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", occupied)
+    with pytest.raises(PermissionError):
+        run(bundle, "--out", out)
+    assert (out / "model_index.json").read_text() == made
 
 
 @pytest.mark.parametrize("capability, dtype", [("AVX512", torch.bfloat16), ("AVX2", torch.float32), ("DEFAULT", torch.float32)])

@@ -83,6 +83,18 @@ def test_the_vaes_own_slicing_and_tiling_do_not_interfere(tiny_pipeline, small_t
     assert tiny_pipeline.vae.use_slicing and tiny_pipeline.vae.use_tiling
 
 
+@pytest.mark.parametrize(("owner", "method"), [("vae", "decode"), ("pipe", "decode_latents")])
+def test_nor_do_they_where_a_method_was_replaced(tiny_pipeline, small_tiles, monkeypatch, owner, method):
+    tiny_pipeline.enable_tiling()
+    photo = landscape(200, 150)
+    expected = tiny_pipeline(photo, "ink").images[0]
+    owner = {"vae": tiny_pipeline.vae, "pipe": tiny_pipeline}[owner]
+    own = getattr(owner, method)
+    monkeypatch.setattr(owner, method, lambda *args, **kwargs: own(*args, **kwargs))
+    tiny_pipeline.vae.enable_slicing()
+    assert np.array_equal(tiny_pipeline(photo, "ink").images[0], expected) and tiny_pipeline.vae.use_slicing
+
+
 def test_while_tiles_are_made_other_threads_have_the_vaes_own_slicing(tiny_pipeline, small_tiles, monkeypatch):
     meanwhile, fuse = [], tiny_pipeline.fuse
     monkeypatch.setattr(tiny_pipeline, "fuse", lambda *args: meanwhile.append(tiny_pipeline.vae.use_slicing) or fuse(*args))
