@@ -310,10 +310,7 @@ def test_art_without_what_is_preferred_is_refused_with_its_names(recipes):
 def test_a_bundle_replaces_a_model_once_it_is_whole_and_nothing_else(recipes, run, monkeypatch, tmp_path, capsys):
     import bundle
 
-    class Pipeline:
-        def __init__(self, **parts):
-            pass
-
+    class Pipeline(SimpleNamespace):
         def to(self, dtype):
             return self
 
